@@ -1,0 +1,74 @@
+"""What a program may spend, and what it has spent."""
+
+from dataclasses import dataclass
+
+from core.errors import InvalidRequest
+from core.types import NANOS, Outcome, Sample, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one program: samples (counts), tokens (all samples together), seconds, certainty target in (0, 1]."""
+
+    max_samples: int = 1
+    min_samples: int = 1
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    certainty: float = 0.95
+    abstain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_samples < 1:
+            raise InvalidRequest("max_samples must be at least 1.", param="compute_budget.max_samples")
+        if not 1 <= self.min_samples <= self.max_samples:
+            raise InvalidRequest(
+                "min_samples must be between 1 and max_samples.", param="compute_budget.min_samples"
+            )
+        if not 0 < self.certainty <= 1:
+            raise InvalidRequest("certainty must be above 0 and at most 1.", param="compute_budget.certainty")
+
+    @property
+    def max_nanos(self) -> int | None:
+        """The deadline as a span in nanoseconds."""
+        return None if self.max_seconds is None else int(self.max_seconds * NANOS)
+
+
+class Ledger:
+    """What one program has spent so far. Tokens of running requests count as they are made."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.usage: dict[int, Usage] = {}
+        self._completion = 0
+
+    @property
+    def completion_tokens(self) -> int:
+        """All generated tokens: finished, running and aborted requests alike."""
+        return self._completion
+
+    @property
+    def total(self) -> Usage:
+        """Sum over all requests."""
+        return sum(self.usage.values(), Usage())
+
+    def start(self, index: int) -> None:
+        """A request was handed to a backend."""
+        self.started += 1
+        self.usage.setdefault(index, Usage())
+
+    def progress(self, index: int, usage: Usage) -> None:
+        """A request has made this many tokens in all; counts never fall."""
+        known = self.usage.get(index, Usage())
+        merged = Usage(
+            max(known.prompt, usage.prompt),
+            max(known.completion, usage.completion),
+            max(known.reasoning, usage.reasoning),
+        )
+        self._completion += merged.completion - known.completion
+        self.usage[index] = merged
+
+    def end(self, sample: Sample) -> None:
+        """A request ended; its final counts replace the running ones."""
+        self.outcomes[sample.outcome] += 1
+        self.progress(sample.index, sample.usage)

@@ -1,0 +1,64 @@
+"""What a strategy sees: a prompt, a budget, and a few verbs. Concurrency, aborting and waiting are hidden behind them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from core.budget import Budget, Ledger
+from core.types import Answer, Prompt, RequestKind, Sample, StopReason
+
+
+class Samples(AsyncIterator[Sample], Protocol):
+    """A fan-out in progress: a scope that aborts what still runs when left, and yields samples as they complete."""
+
+    @property
+    def planned(self) -> int:
+        """Samples asked for."""
+
+    @property
+    def remaining(self) -> int:
+        """Samples that may still be yielded: running, waiting, or not yet launched."""
+
+    @property
+    def ended_by(self) -> StopReason:
+        """Why the iteration ended by itself: all samples done, or a limit of the budget."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Context(Protocol):
+    """One program, as its strategy sees it."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the client asked."""
+
+    @property
+    def budget(self) -> Budget:
+        """What the program may spend."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What it has spent so far."""
+
+    def fan_out(self, n: int, *, width: int | None = None, prompt: Prompt | None = None) -> Samples:
+        """Up to `n` independent samples, at most `width` in flight; leaving the scope aborts what still runs.
+
+        Failed requests are not yielded. A request that the backend refuses raises; so does the loss of all samples.
+        """
+
+    async def sample(
+        self, prompt: Prompt | None = None, *, kind: RequestKind = RequestKind.SAMPLE, relay: bool = False
+    ) -> Sample:
+        """One finished model call. With `relay` the client sees its tokens as they arrive."""
+
+    def report(self, answer: Answer) -> None:
+        """The answer as it stands: the scheduler's certainty signal, and the response if the deadline comes now."""
+
+
+Strategy = Callable[..., Awaitable[Answer]]
+"""A recipe: `async def f(ctx: Context, *, option=default) -> Answer`. Its keyword parameters are its options."""

@@ -1,0 +1,238 @@
+"""A program: one run of one strategy, its requests and its ledger. Synchronous; a driver lends it time and I/O.
+
+The live driver and the virtual-time driver run this same code, so that fan-out, limits and accounting cannot differ.
+The program owns its requests: whatever ends it, `close()` leaves none behind.
+"""
+
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self
+
+from core.budget import Budget, Ledger
+from core.errors import BackendRejected, NoAnswer, QuorateError
+from core.types import Answer, Outcome, Prompt, Request, RequestKind, Sample, StopReason, Usage
+
+
+class Port(Protocol):
+    """What a program asks of its driver. Nothing but `wait` takes time."""
+
+    def submit(self, request: Request) -> None:
+        """Queue a request; `Program.deliver` is called once when it has ended by itself."""
+
+    def abort(self, request: Request) -> Sample:
+        """Stop a request at once, wherever it is; returns what it had made so far. It is not delivered afterwards."""
+
+    def report(self, answer: Answer) -> None:
+        """Pass the certainty signal on to the scheduler."""
+
+    def wake(self) -> None:
+        """Something happened: let `wait` return."""
+
+    def wait(self) -> Awaitable[None]:
+        """Suspend the strategy until `wake`."""
+
+
+class Program:
+    """The `Context` that both drivers hand to a strategy."""
+
+    def __init__(self, name: str, prompt: Prompt, budget: Budget, port: Port) -> None:
+        self.name = name
+        self.prompt = prompt
+        self.budget = budget
+        self.ledger = Ledger()
+        self.reported: Answer | None = None
+        self.planned = 0
+        self._port = port
+        self._live: dict[int, tuple[Request, FanOut]] = {}
+        self._launched = 0
+        self._closed = False
+
+    def fan_out(self, n: int, *, width: int | None = None, prompt: Prompt | None = None) -> "FanOut":
+        """See `core.context.Context.fan_out`."""
+        self.planned += n
+        return FanOut(self, n, width=width or n, prompt=prompt or self.prompt)
+
+    async def sample(
+        self, prompt: Prompt | None = None, *, kind: RequestKind = RequestKind.SAMPLE, relay: bool = False
+    ) -> Sample:
+        """See `core.context.Context.sample`."""
+        self.planned += 1
+        async with FanOut(self, 1, width=1, prompt=prompt or self.prompt, kind=kind, relay=relay) as samples:
+            async for sample in samples:
+                return sample
+        raise NoAnswer("The sample could not be made within the budget.")
+
+    def report(self, answer: Answer) -> None:
+        """See `core.context.Context.report`."""
+        self.reported = answer
+        self._port.report(answer)
+
+    @property
+    def live(self) -> tuple[Request, ...]:
+        """Requests that were launched and have not ended."""
+        return tuple(request for request, _ in self._live.values())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the token budget is spent."""
+        limit = self.budget.max_tokens
+        return limit is not None and self.ledger.completion_tokens >= limit
+
+    def launch(self, scope: "FanOut", prompt: Prompt, kind: RequestKind, *, relay: bool) -> None:
+        """Hand one request to the driver; `seed` becomes seed + index, so that samples differ and repeat."""
+        if self._closed:
+            raise RuntimeError("The program has ended.")
+        index = self._launched
+        self._launched += 1
+        seed = prompt.body.get("seed")
+        seeded = prompt if seed is None else prompt.with_body(seed=seed + index)
+        request = Request(self.name, index, seeded, kind, relay)
+        self._live[index] = (request, scope)
+        self._port.submit(request)
+
+    @property
+    def next_index(self) -> int:
+        """The index that the next request will carry."""
+        return self._launched
+
+    def started(self, index: int) -> None:
+        """The driver handed the request to a backend."""
+        self.ledger.start(index)
+
+    def progress(self, index: int, usage: Usage) -> None:
+        """A running request has made this many tokens; ends the sampling when the token budget is spent."""
+        self.ledger.progress(index, usage)
+        if self.exhausted:
+            for scope in {id(scope): scope for _, scope in self._live.values()}.values():
+                scope.cut()
+            self._port.wake()
+
+    def deliver(self, sample: Sample) -> None:
+        """A request ended by itself."""
+        entry = self._live.pop(sample.index, None)
+        if entry is None:
+            return
+        self.ledger.end(sample)
+        entry[1].put(sample)
+        self._port.wake()
+
+    def abort(self, index: int) -> Sample:
+        """End one request now; what it made so far stays in the ledger."""
+        request, _ = self._live.pop(index)
+        sample = self._port.abort(request)
+        if index in self.ledger.usage:
+            self.ledger.end(sample)
+        return sample
+
+    def close(self) -> None:
+        """End the program: every request still alive is aborted, none can be launched any more."""
+        self._closed = True
+        for index in tuple(self._live):
+            self.abort(index)
+
+    def wait(self) -> Awaitable[None]:
+        """Suspend until something happens to this program."""
+        return self._port.wait()
+
+
+class FanOut:
+    """See `core.context.Samples`. Tops up only when asked for more: decide first, launch afterwards."""
+
+    def __init__(
+        self,
+        program: Program,
+        n: int,
+        *,
+        width: int,
+        prompt: Prompt,
+        kind: RequestKind = RequestKind.SAMPLE,
+        relay: bool = False,
+    ) -> None:
+        self.planned = n
+        self.ended_by = StopReason.MAX_SAMPLES
+        self._program = program
+        self._width = max(1, width)
+        self._launch_as = (prompt, kind, relay)
+        self._ready: deque[Sample] = deque()
+        self._running: set[int] = set()
+        self._failures: list[QuorateError] = []
+        self._launched = 0
+        self._yielded = 0
+        self._over = False
+
+    @property
+    def remaining(self) -> int:
+        """See `core.context.Samples.remaining`."""
+        still = len(self._ready) + len(self._running)
+        return still if self._over else still + self.planned - self._launched
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sample:
+        while not self._ready:
+            self._top_up()
+            if not self._running:
+                self._finish()
+            await self._program.wait()
+        self._yielded += 1
+        return self._ready.popleft()
+
+    def put(self, sample: Sample) -> None:
+        """A request of this scope ended by itself."""
+        self._running.discard(sample.index)
+        if sample.usable:
+            self._ready.append(sample)
+            return
+        error = sample.error or NoAnswer("The sample failed.")
+        self._failures.append(error)
+        if isinstance(error, BackendRejected):
+            self.close()
+
+    def cut(self) -> None:
+        """The token budget is spent: stop, and let the longest beginning stand if nothing else was made.
+
+        It is marked as truncated: OpenAI's meaning of running out of tokens.
+        """
+        partial = self.close()
+        self.ended_by = StopReason.MAX_TOKENS
+        if partial and not self._ready and not self._yielded:
+            longest = max(partial, key=lambda sample: sample.usage.completion)
+            self._ready.append(replace(longest, outcome=Outcome.TRUNCATED, finish_reason="length"))
+
+    def close(self) -> list[Sample]:
+        """Launch nothing more and abort what runs; returns the beginnings that were made."""
+        self._over = True
+        running, self._running = sorted(self._running), set()
+        return [self._program.abort(index) for index in running]
+
+    def _top_up(self) -> None:
+        """Launch up to the width. Indices are unique within the program, so nested scopes never collide."""
+        if self._program.exhausted:
+            self._over = True
+            self.ended_by = StopReason.MAX_TOKENS
+        prompt, kind, relay = self._launch_as
+        while not self._over and len(self._running) < self._width and self._launched < self.planned:
+            self._launched += 1
+            self._running.add(self._program.next_index)
+            self._program.launch(self, prompt, kind, relay=relay)
+
+    def _finish(self) -> None:
+        """Nothing runs and nothing is ready: the end, or the failure of all."""
+        rejected = next((error for error in self._failures if isinstance(error, BackendRejected)), None)
+        if rejected is not None:
+            raise rejected
+        if self._failures and not self._yielded:
+            cause = self._failures[0]
+            raise NoAnswer(f"All {len(self._failures)} samples failed: {cause.message}", cause=cause)
+        raise StopAsyncIteration

@@ -1,0 +1,94 @@
+"""Stopping rules: pure functions of the evidence that compose with `|` (any) and `&` (all).
+
+    rule = at_least(3) & (certain(0.95) | curtailed())
+    reason = rule(Evidence(lead=4, second=0, remaining=12))
+
+A rule answers with the reason to stop, or None to go on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.types import StopReason
+from core.votes import Votes, beta_certainty
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known when a sample completes. All are counts of samples.
+
+    `remaining` are the samples that may still vote: in flight, waiting, or not yet launched within the cap.
+    """
+
+    lead: int
+    second: int
+    remaining: int
+    voters: int = 0
+    finished: int = 0
+
+    @classmethod
+    def of(cls, votes: Votes, *, remaining: int) -> "Evidence":
+        """The evidence that a tally holds while `remaining` samples may still vote."""
+        lead, second = votes.top_two
+        return cls(lead, second, remaining, voters=votes.voters, finished=votes.finished)
+
+
+Check = Callable[[Evidence], StopReason | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A named check that composes with `|` and `&`."""
+
+    name: str
+    check: Check
+
+    def __call__(self, evidence: Evidence) -> StopReason | None:
+        return self.check(evidence)
+
+    def __or__(self, other: "Rule") -> "Rule":
+        """Stop when either does; the left one's reason wins."""
+        return Rule(f"({self.name} | {other.name})", lambda e: self.check(e) or other.check(e))
+
+    def __and__(self, other: "Rule") -> "Rule":
+        """Stop when both do; the right one's reason is given (guards stand on the left)."""
+        return Rule(f"({self.name} & {other.name})", lambda e: other.check(e) if self.check(e) else None)
+
+
+def certain(target: float) -> Rule:
+    """Stop when the Beta certainty of the leader over the runner-up reaches `target` (Adaptive-Consistency)."""
+
+    def check(evidence: Evidence) -> StopReason | None:
+        if evidence.lead and beta_certainty(evidence.lead, evidence.second) >= target:
+            return StopReason.CERTAIN
+        return None
+
+    return Rule(f"certain({target})", check)
+
+
+def curtailed() -> Rule:
+    """Stop when the leader can no longer be caught, ties included: lead - second > remaining.
+
+    Lossless: never changes the answer of the full budget (sequential curtailment).
+    """
+
+    def check(evidence: Evidence) -> StopReason | None:
+        return StopReason.CURTAILED if evidence.lead - evidence.second > evidence.remaining else None
+
+    return Rule("curtailed()", check)
+
+
+def at_least(samples: int) -> Rule:
+    """A guard for the left of `&`: true once this many samples have finished."""
+    return Rule(
+        f"at_least({samples})", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None
+    )
+
+
+def incomparable(after: int) -> Rule:
+    """Stop when `after` samples have finished and none gave a comparable answer: more of them cannot vote either."""
+
+    def check(evidence: Evidence) -> StopReason | None:
+        return StopReason.SINGLE if evidence.finished >= after and not evidence.voters else None
+
+    return Rule(f"incomparable({after})", check)

@@ -1,0 +1,43 @@
+"""What the gateway needs from an upstream endpoint: one small interface, two implementations."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Chunk = dict[str, Any]
+"""One parsed `chat.completion.chunk` object, as the upstream sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One upstream chat request: the complete OpenAI body (`stream` is set by the backend) and extra headers."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """An upstream OpenAI-compatible endpoint. Every failure is a `core.errors.BackendError`."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def start(self) -> None:
+        """Make the endpoint usable (open pools, start a child). A remote that is down is not an error here."""
+
+    def stream(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """Open a streamed chat completion. Entering waits for the upstream's status line (4xx raise here).
+
+        The iterator ends after `[DONE]`; an error object inside the stream, broken JSON, or an end without
+        `[DONE]` raises `BackendBroken`. Leaving the context closes the connection, which aborts the engine's work.
+        """
+
+    async def complete(self, call: Call) -> dict[str, Any]:
+        """A plain chat completion, the upstream's JSON body unchanged. Cancelling the await closes the connection."""
+
+    async def healthy(self) -> bool:
+        """Whether the endpoint answers its health check now (bounded by the connect timeout)."""
+
+    async def aclose(self) -> None:
+        """Release pools and children; nothing this backend started survives."""
