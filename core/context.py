@@ -1,6 +1,6 @@
 """What a strategy sees: a prompt, a budget, and a few verbs. Concurrency, aborting and waiting are hidden behind them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -8,7 +8,7 @@ from core.budget import Budget, Ledger
 from core.types import Answer, Prompt, RequestKind, Sample, StopReason
 
 
-class Samples(AsyncIterator[Sample], Protocol):
+class Samples(Protocol):
     """A fan-out in progress: a scope that aborts what still runs when left, and yields samples as they complete."""
 
     @property
@@ -22,6 +22,10 @@ class Samples(AsyncIterator[Sample], Protocol):
     @property
     def ended_by(self) -> StopReason:
         """Why the iteration ended by itself: all samples done, or a limit of the budget."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Sample: ...
 
     async def __aenter__(self) -> Self: ...
 
