@@ -1,0 +1,142 @@
+"""`python -m reasoner`: record samples of a model, evaluate a recording, print questions with known answers."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
+from reasoner.evaluate import table
+from reasoner.questions import ALL_BINS, SPLITS, questions
+from reasoner.record import Recording, load, missing, record
+from reasoner.task import Problem
+from reasoner.trace import solution
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], None] = args.run
+    try:
+        run(args)
+    except (EngineError, ValueError, OSError) as error:
+        print(f"reasoner: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reasoner: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reasoner", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    _add_sample(commands.add_parser("sample", help="record samples of a model to a trace (resumes)"))
+    evaluate = commands.add_parser("evaluate", help="accuracy and tokens of a trace, per bin")
+    evaluate.add_argument("trace", type=Path)
+    evaluate.set_defaults(run=_evaluate)
+    listing = commands.add_parser("questions", help="print questions with their answers")
+    _add_selection(listing)
+    listing.add_argument("--worked", action="store_true", help="with the worked solution")
+    listing.set_defaults(run=_questions)
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", choices=SPLITS, default="development")
+    parser.add_argument("--per-bin", type=_positive, default=5, metavar="N", help="questions of each bin (default 5)")
+    parser.add_argument("--bins", type=_bins, default=ALL_BINS, metavar="B,...", help="bins (default: all, 1-9)")
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", type=Path, metavar="GGUF", help="a GGUF file, run in llama.cpp here")
+    source.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, up to and including /v1")
+    parser.add_argument("--name", help="the served model's name, written to the trace (default: the file's folder)")
+    _add_selection(parser)
+    parser.add_argument("--samples", type=_positive, default=16, metavar="K", help="samples of each question (16)")
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
+    parser.add_argument("--max-tokens", type=_positive, default=900, metavar="N", help="tokens of one sample (900)")
+    parser.add_argument("--parallel", type=_positive, default=8, metavar="N", help="samples at once (8)")
+    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of llama.cpp (1)")
+    parser.add_argument("--out", type=Path, required=True, metavar="TRACE", help="where to, *.jsonl.gz")
+    parser.set_defaults(run=_sample)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _bins(text: str) -> tuple[int, ...]:
+    chosen = tuple(int(part) for part in text.split(","))
+    if unknown := set(chosen) - set(ALL_BINS):
+        raise argparse.ArgumentTypeError(f"no such bin: {sorted(unknown)[0]}")
+    return chosen
+
+
+def _selected(args: argparse.Namespace) -> dict[str, Problem]:
+    return questions(args.split, args.per_bin, bins=args.bins)
+
+
+def _questions(args: argparse.Namespace) -> None:
+    for id_, problem in _selected(args).items():
+        print(json.dumps({"id": id_, "gold": str(problem.answer), "question": problem.question}))
+        if args.worked:
+            print(solution(problem))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    lines = load(args.trace)
+    if not lines:
+        raise ValueError(f"no trace in {args.trace}")
+    print(table(lines.values()))
+
+
+def _sample(args: argparse.Namespace) -> None:
+    if args.base_url and not args.name:
+        raise ValueError("--base-url needs --name, the model to ask for")
+    problems = _selected(args)
+    name = args.name or args.model.resolve().parent.name
+    recording = Recording(name, args.temperature, args.samples, args.parallel)
+    made: list[Reply] = []
+    started = time.monotonic()
+    with _engine(args, name) as engine, _progress_bar(missing(problems, recording, args.out)) as bar:
+
+        def count(reply: Reply) -> None:
+            made.append(reply)
+            bar.update()
+
+        lines = record(engine, problems, recording, args.out, on_sample=count)
+    print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
+    print(table(lines))
+
+
+def _progress_bar(total: int) -> Any:
+    # Here and not above: the other commands do without the 'bench' extra that brings it.
+    return importlib.import_module("tqdm").tqdm(total=total, unit="sample", file=sys.stderr)
+
+
+def _speed(made: Sequence[Reply], seconds: float, parallel: int) -> str:
+    tokens = sum(reply.tokens for reply in made)
+    latency = 1000 * seconds * parallel / max(1, len(made))
+    return (
+        f"{len(made)} new samples, {tokens} tokens in {seconds:.1f} s: {tokens / seconds:.0f} tokens/s, "
+        f"{latency:.0f} ms per sample with {parallel} at once"
+    )
+
+
+def _engine(args: argparse.Namespace, name: str) -> Engine:
+    if args.base_url:
+        return OpenAIServer(args.base_url, name, max_tokens=args.max_tokens)
+    return LlamaCpp(args.model, parallel=args.parallel, threads=args.threads, max_tokens=args.max_tokens)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Where samples come from: a GGUF file in llama.cpp inside this process, or any OpenAI-compatible server.
+
+Both speak chat completions and sample from the model's own distribution: no top-k, no top-p, no min-p.
+"""
+
+import importlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import httpx
+
+# llama.cpp's host-side prompt cache (its default is 8 GiB); these prompts need a few.
+_PROMPT_CACHE_MIB = 64
+
+
+class EngineError(Exception):
+    """The engine cannot be started, or refused a request; the message is the engine's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One sample: its text (thought and answer), and how many tokens were generated."""
+
+    text: str
+    tokens: int
+
+
+class Engine(Protocol):
+    """Answers one question at a time; `reply` is called from several threads at once."""
+
+    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
+        """One sample; temperature 0 is greedy. EngineError if there is none."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class LlamaCpp:
+    """A GGUF file served by llama.cpp in this process. `parallel`: requests at once; `context`: tokens for each."""
+
+    def __init__(
+        self, path: Path, *, parallel: int = 8, threads: int = 1, context: int = 1280, max_tokens: int = 900
+    ) -> None:
+        try:
+            # Here and not above: a server behind a URL needs no llama.cpp.
+            xllamacpp = importlib.import_module("xllamacpp")
+        except ImportError as error:
+            raise EngineError(f"llama.cpp is missing ({error}): install the 'embedded' extra") from error
+        if not path.is_file():
+            raise EngineError(f"no such model file: {path}")
+        self._max_tokens = max_tokens
+        # llama.cpp always opens a listener: a private socket keeps it off the network.
+        self._folder = tempfile.TemporaryDirectory(prefix="reasoner-")
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.hostnames = [f"{self._folder.name}/engine.sock"]
+        params.n_parallel = parallel
+        params.n_ctx = parallel * context
+        params.kv_unified = False
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.cache_ram_mib = _PROMPT_CACHE_MIB
+        params.offline, params.ui, params.verbosity = True, False, 0
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            self._folder.cleanup()
+            raise EngineError(f"llama.cpp cannot load {path}: {error}") from error
+
+    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
+        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens)
+        raw = self._server.handle_chat_completions(body)
+        return _read(json.loads(raw) if isinstance(raw, str | bytes) else raw)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        del self._server
+        self._folder.cleanup()
+
+
+class OpenAIServer:
+    """A model behind an OpenAI-compatible server; `base_url` ends in `/v1`. `timeout`: seconds for one sample."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        max_tokens: int = 900,
+        timeout: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._model, self._max_tokens = model, max_tokens
+        # One request is one sample, also when the server is a gateway that fans out by default.
+        headers = {"x-compute-budget": "off"}
+        self._client = httpx.Client(base_url=base_url, timeout=timeout, headers=headers, transport=transport)
+
+    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
+        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens)
+        try:
+            response = self._client.post("chat/completions", json=body | {"model": self._model})
+            return _read(response.json())
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            raise EngineError(f"{self._client.base_url}: {type(error).__name__} {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.close()
+
+
+def _body(question: str, *, temperature: float, seed: int, max_tokens: int) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        # Servers differ in their defaults: say that nothing is to be cut from the distribution.
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+    }
+
+
+def _read(response: dict[str, Any]) -> Reply:
+    """A chat completion as a Reply; servers put the thought into the content, or beside it."""
+    if "choices" not in response or "usage" not in response:
+        raise EngineError(str(response.get("error", response)))
+    message = response["choices"][0]["message"]
+    parts = (message.get("reasoning_content"), message.get("reasoning"), message.get("content"))
+    return Reply("\n".join(part for part in parts if part), response["usage"]["completion_tokens"])
