@@ -99,14 +99,15 @@ class Program:
 
     def started(self, index: int) -> None:
         """The driver handed the request to a backend."""
-        self.ledger.start(index)
+        if index in self._live:
+            self.ledger.start(index)
 
     def progress(self, index: int, usage: Usage) -> None:
         """A running request has made this many tokens; ends the sampling when the token budget is spent."""
+        if index not in self._live:
+            return
         self.ledger.progress(index, usage)
-        if self.exhausted:
-            for scope in {id(scope): scope for _, scope in self._live.values()}.values():
-                scope.cut()
+        if self._cut_if_exhausted():
             self._port.wake()
 
     def deliver(self, sample: Sample) -> None:
@@ -116,12 +117,23 @@ class Program:
             return
         self.ledger.end(sample)
         entry[1].put(sample)
+        self._cut_if_exhausted()
         self._port.wake()
 
-    def abort(self, index: int) -> Sample:
-        """End one request now; what it made so far stays in the ledger."""
-        request, _ = self._live.pop(index)
-        sample = self._port.abort(request)
+    def _cut_if_exhausted(self) -> bool:
+        """With the token budget spent, nothing runs on."""
+        if not self.exhausted:
+            return False
+        for scope in {id(scope): scope for _, scope in self._live.values()}.values():
+            scope.cut()
+        return True
+
+    def abort(self, index: int) -> Sample | None:
+        """End one request now; what it made so far stays in the ledger. None: it had ended already."""
+        entry = self._live.pop(index, None)
+        if entry is None:
+            return None
+        sample = self._port.abort(entry[0])
         if index in self.ledger.usage:
             self.ledger.end(sample)
         return sample
@@ -204,7 +216,7 @@ class FanOut:
 
         It is marked as truncated: OpenAI's meaning of running out of tokens.
         """
-        partial = self.close()
+        partial = [sample for sample in self.close() if sample.usage.completion]
         self.ended_by = StopReason.MAX_TOKENS
         if partial and not self._ready and not self._yielded:
             longest = max(partial, key=lambda sample: sample.usage.completion)
@@ -214,11 +226,12 @@ class FanOut:
         """Launch nothing more and abort what runs; returns the beginnings that were made."""
         self._over = True
         running, self._running = sorted(self._running), set()
-        return [self._program.abort(index) for index in running]
+        ended = [self._program.abort(index) for index in running]
+        return [sample for sample in ended if sample is not None]
 
     def _top_up(self) -> None:
         """Launch up to the width. Indices are unique within the program, so nested scopes never collide."""
-        if self._program.exhausted:
+        if self._program.exhausted and self._launched < self.planned:
             self._over = True
             self.ended_by = StopReason.MAX_TOKENS
         prompt, kind, relay = self._launch_as
