@@ -1,1 +1,1 @@
-"""The vocabulary every other package speaks: frozen types, votes, stopping rules, budgets, the strategy's context, errors."""
+"""The vocabulary every other package speaks: frozen types, votes, stopping rules, budgets, context, errors."""

@@ -1,4 +1,4 @@
-"""What a strategy sees: a prompt, a budget, and a few verbs. Concurrency, aborting and waiting are hidden behind them."""
+"""What a strategy sees: a prompt, a budget, a few verbs. Concurrency, aborting and waiting are hidden behind them."""
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType

@@ -1,17 +1,17 @@
 """The whole error tree. Each class knows the HTTP status and the OpenAI error type it becomes.
 
-    QuorateError                     500 server_error
-    ├── InvalidRequest               400 invalid_request_error   (names the field in `param`)
-    │   ├── BodyTooLarge             413
-    │   └── UnknownModel             404 (code model_not_found)
-    ├── Overloaded                   429 rate_limit_error        (carries retry_after seconds)
-    ├── BackendError                 502 upstream_error          (one request failed; others may survive)
-    │   ├── BackendUnavailable       503   cannot be reached, or refuses because it is full
-    │   ├── BackendTimeout           504   no byte within the limit
-    │   ├── BackendBroken            502   bytes that are not what the wire promises, or a cut stream
-    │   └── BackendRejected          as upstream: the request itself was refused (4xx), the same for every sample
-    ├── NoAnswer                     502   every sample failed (carries the first cause)
-    └── DeadlineExceeded             504   the deadline passed before anything could be answered
+QuorateError                     500 server_error
+├── InvalidRequest               400 invalid_request_error   (names the field in `param`)
+│   ├── BodyTooLarge             413
+│   └── UnknownModel             404 (code model_not_found)
+├── Overloaded                   429 rate_limit_error        (carries retry_after seconds)
+├── BackendError                 502 upstream_error          (one request failed; others may survive)
+│   ├── BackendUnavailable       503   cannot be reached, or refuses because it is full
+│   ├── BackendTimeout           504   no byte within the limit
+│   ├── BackendBroken            502   bytes that are not what the wire promises, or a cut stream
+│   └── BackendRejected          as upstream: the request itself was refused (4xx), the same for every sample
+├── NoAnswer                     502   every sample failed (carries the first cause)
+└── DeadlineExceeded             504   the deadline passed before anything could be answered
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ from typing import Any
 class QuorateError(Exception):
     """Root of the tree. `param` names the offending field, `code` is OpenAI's machine-readable code."""
 
-    status = 500
-    type = "server_error"
+    status: int = 500
+    type: str = "server_error"
     code: str | None = None
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -34,9 +34,7 @@ class QuorateError(Exception):
 
     def envelope(self) -> dict[str, Any]:
         """OpenAI's error body: `{"error": {"message", "type", "param", "code"}}`."""
-        return {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        }
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class InvalidRequest(QuorateError):
@@ -77,7 +75,7 @@ class BackendError(QuorateError):
 
     status = 502
     type = "upstream_error"
-    code = "backend_error"
+    code: str | None = "backend_error"
 
 
 class BackendUnavailable(BackendError):

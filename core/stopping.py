@@ -80,9 +80,7 @@ def curtailed() -> Rule:
 
 def at_least(samples: int) -> Rule:
     """A guard for the left of `&`: true once this many samples have finished."""
-    return Rule(
-        f"at_least({samples})", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None
-    )
+    return Rule(f"at_least({samples})", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None)
 
 
 def incomparable(after: int) -> Rule:

@@ -52,9 +52,7 @@ class Usage:
     reasoning: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.prompt + other.prompt, self.completion + other.completion, self.reasoning + other.reasoning
-        )
+        return Usage(self.prompt + other.prompt, self.completion + other.completion, self.reasoning + other.reasoning)
 
 
 @dataclass(frozen=True, slots=True)

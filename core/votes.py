@@ -13,7 +13,7 @@ def beta_certainty(lead: int, second: int) -> float:
     4-0, 6-1, 8-2, 9-3.
     """
     n = lead + second + 1
-    return sum(comb(n, k) for k in range(lead + 1)) / 2**n
+    return sum(comb(n, k) for k in range(lead + 1)) / (1 << n)
 
 
 class Votes:
@@ -53,7 +53,7 @@ class Votes:
     @property
     def top_two(self) -> tuple[int, int]:
         """Vote counts of the leader and the runner-up (0 where there is none)."""
-        lead, second = (sorted(self._tally.values(), reverse=True) + [0, 0])[:2]
+        lead, second = [*sorted(self._tally.values(), reverse=True), 0, 0][:2]
         return lead, second
 
     @property
