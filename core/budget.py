@@ -1,6 +1,7 @@
 """What a program may spend, and what it has spent."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 from core.errors import InvalidRequest
 from core.types import NANOS, Outcome, Sample, Usage
@@ -21,11 +22,13 @@ class Budget:
         if self.max_samples < 1:
             raise InvalidRequest("max_samples must be at least 1.", param="compute_budget.max_samples")
         if not 1 <= self.min_samples <= self.max_samples:
-            raise InvalidRequest(
-                "min_samples must be between 1 and max_samples.", param="compute_budget.min_samples"
-            )
+            raise InvalidRequest("min_samples must be between 1 and max_samples.", param="compute_budget.min_samples")
         if not 0 < self.certainty <= 1:
             raise InvalidRequest("certainty must be above 0 and at most 1.", param="compute_budget.certainty")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InvalidRequest("max_tokens must be at least 1.", param="compute_budget.max_tokens")
+        if self.max_seconds is not None and not (self.max_seconds > 0 and isfinite(self.max_seconds)):
+            raise InvalidRequest("max_seconds must be above 0 and finite.", param="compute_budget.max_seconds")
 
     @property
     def max_nanos(self) -> int | None:

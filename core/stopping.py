@@ -18,6 +18,7 @@ class Evidence:
     """What is known when a sample completes. All are counts of samples.
 
     `remaining` are the samples that may still vote: in flight, waiting, or not yet launched within the cap.
+    `finished` counts the samples that were not truncated as well as those that were; `whole` the former alone.
     """
 
     lead: int
@@ -25,12 +26,13 @@ class Evidence:
     remaining: int
     voters: int = 0
     finished: int = 0
+    whole: int = 0
 
     @classmethod
     def of(cls, votes: Votes, *, remaining: int) -> "Evidence":
         """The evidence that a tally holds while `remaining` samples may still vote."""
         lead, second = votes.top_two
-        return cls(lead, second, remaining, voters=votes.voters, finished=votes.finished)
+        return cls(lead, second, remaining, voters=votes.voters, finished=votes.finished, whole=votes.whole)
 
 
 Check = Callable[[Evidence], StopReason | None]
@@ -69,11 +71,13 @@ def certain(target: float) -> Rule:
 def curtailed() -> Rule:
     """Stop when the leader can no longer be caught, ties included: lead - second > remaining.
 
-    Lossless: never changes the answer of the full budget (sequential curtailment).
+    Lossless: never changes the answer of the full budget (sequential curtailment). With nothing remaining there is
+    nothing to curtail: the samples ended by themselves.
     """
 
     def check(evidence: Evidence) -> StopReason | None:
-        return StopReason.CURTAILED if evidence.lead - evidence.second > evidence.remaining else None
+        caught = evidence.lead - evidence.second <= evidence.remaining
+        return StopReason.CURTAILED if evidence.remaining and not caught else None
 
     return Rule("curtailed()", check)
 
@@ -84,9 +88,12 @@ def at_least(samples: int) -> Rule:
 
 
 def incomparable(after: int) -> Rule:
-    """Stop when `after` samples have finished and none gave a comparable answer: more of them cannot vote either."""
+    """Stop when `after` whole samples gave no comparable answer: more of them cannot vote either.
+
+    Truncated samples are no evidence: the next one may come to its answer in time.
+    """
 
     def check(evidence: Evidence) -> StopReason | None:
-        return StopReason.SINGLE if evidence.finished >= after and not evidence.voters else None
+        return StopReason.SINGLE if evidence.whole >= after and not evidence.voters else None
 
     return Rule(f"incomparable({after})", check)

@@ -24,10 +24,12 @@ class Votes:
         self._first: dict[str, Sample] = {}
         self._fallback: Sample | None = None
         self.finished = 0
+        self.whole = 0
 
     def add(self, sample: Sample) -> None:
         """Count a sample; a tie later goes to the answer that was seen first."""
         self.finished += 1
+        self.whole += sample.outcome is Outcome.FINISHED
         if sample.usable and self._better_fallback(sample):
             self._fallback = sample
         if sample.answer is None:

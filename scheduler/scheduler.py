@@ -115,7 +115,7 @@ class Scheduler:
         self._submissions += 1
         program.waiting[index] = None
         queue.waiting += 1
-        heappush(queue.heap, (self._order(waiting) + (waiting.submitted,), (name, index)))
+        heappush(queue.heap, ((*self._order(waiting), waiting.submitted), (name, index)))
         return self._fill([program.backend])
 
     def _release(self, name: str, index: int) -> list[Command]:

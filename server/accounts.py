@@ -1,0 +1,54 @@
+"""The books of a program: where its tokens went, as counts for the report and for the metrics."""
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from core.types import NANOS, Outcome, Usage
+from server.jobs import Record, Result
+from server.metrics import Metrics, TokenFates
+
+
+def token_fates(records: Mapping[int, Record], *, selected: int | None, planned: int) -> TokenFates:
+    """Generated tokens by fate. `selected` is the index of the answer's request; `planned` counts samples.
+
+    `saved` is an estimate: the planned samples at the mean length of the finished ones, less what was generated.
+    """
+    usage = {index: record.sample.usage for index, record in records.items() if record.sample is not None}
+    aborted = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.ABORTED}
+    finished = [usage[i].completion for i in usage if i not in aborted]
+    total = sum(each.completion for each in usage.values())
+    chosen = usage[selected].completion if selected is not None else 0
+    dropped = sum(usage[i].completion for i in aborted if i != selected)
+    return TokenFates(
+        selected=chosen,
+        discarded=total - chosen - dropped,
+        aborted=dropped,
+        prompt=sum(each.prompt for each in usage.values()),
+        saved=max(0, round(planned * fmean(finished)) - total) if finished else 0,
+    )
+
+
+def result_fates(result: Result) -> TokenFates:
+    """The token fates of an answered program."""
+    selected = result.answer.sample.index if result.answer.sample is not None else None
+    return token_fates(result.records, selected=selected, planned=result.program.planned)
+
+
+def total_usage(result: Result) -> Usage:
+    """What the client is told: the prompt once (as OpenAI does for n > 1), every generated token."""
+    total = result.program.ledger.total
+    prompt = max((usage.prompt for usage in result.program.ledger.usage.values()), default=0)
+    return Usage(prompt, total.completion, total.reasoning)
+
+
+def count_result(metrics: Metrics, result: Result) -> None:
+    """Enter an answered program into the metrics."""
+    metrics.program_ended(
+        result.job.model,
+        result.job.plan.name,
+        result.answer.stop_reason.value,
+        seconds=result.elapsed / NANOS,
+        certainty=result.answer.certainty,
+        tokens=result_fates(result),
+        overhead=result.overhead / NANOS,
+    )

@@ -1,0 +1,80 @@
+"""The ASGI application: routes, error envelopes, lifespan."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from core.errors import Overloaded, QuorateError
+from server import chat, health, models
+from server.backends.base import Backend
+from server.gateway import opened
+from server.openapi import error_responses, install
+from server.schemas import ChatRequest
+from server.settings import Settings
+
+log = logging.getLogger("quorate.app")
+CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(
+    settings: Settings,
+    *,
+    backends: Mapping[str, Backend] | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> FastAPI:
+    """The gateway as an application. Tests pass their own backends and clock."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, clock, backends) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    app = FastAPI(
+        title="Quorate",
+        version="0.1.0",
+        description="OpenAI-compatible test-time-compute gateway.",
+        lifespan=lifespan,
+        responses=error_responses(),
+        redirect_slashes=False,
+    )
+    for routes in (chat, models, health):
+        app.include_router(routes.router)
+    app.add_exception_handler(QuorateError, known_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, unknown_error)
+    install(app, ChatRequest)
+    return app
+
+
+async def known_error(request: Request, error: Exception) -> JSONResponse:
+    """An error of our tree, under its own status."""
+    assert isinstance(error, QuorateError), "registered for QuorateError"
+    headers = {}
+    if isinstance(error, Overloaded):
+        headers = {
+            "retry-after": str(max(1, round(error.retry_after))),
+            "retry-after-ms": str(round(error.retry_after * 1000)),
+            "x-should-retry": "true",
+        }
+    return JSONResponse(error.envelope(), status_code=error.status, headers=headers)
+
+
+async def http_error(request: Request, error: Exception) -> JSONResponse:
+    """The router's own errors (unknown path, wrong method) in the same envelope."""
+    assert isinstance(error, HTTPException), "registered for HTTPException"
+    wrapped = QuorateError(str(error.detail), code=CODES.get(error.status_code))
+    body = wrapped.envelope()
+    body["error"]["type"] = "invalid_request_error" if error.status_code < 500 else "server_error"
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def unknown_error(request: Request, error: Exception) -> JSONResponse:
+    """A bug of ours: logged whole, told without details."""
+    log.error("unhandled error in %s %s", request.method, request.url.path, exc_info=error)
+    return JSONResponse(QuorateError("Internal failure.").envelope(), status_code=500)

@@ -1,0 +1,226 @@
+"""From what the client said (header, body, metadata, model suffix, effort) to a plan: budget, strategy, options.
+
+Precedence: header > body > metadata > suffix > reasoning_effort > the model's default > the server's default.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.budget import Budget
+from core.context import Strategy
+from core.errors import InvalidRequest, UnknownModel
+from server.options import strategy_named, validate
+from server.schemas import BudgetObject, BudgetSpelling, ChatRequest
+from server.settings import PRESETS, ModelSettings, Settings
+
+HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
+    "samples": ("max_samples", int),
+    "tokens": ("max_tokens", int),
+    "seconds": ("max_seconds", float),
+    "certainty": ("certainty", float),
+}
+EFFORT_PRESETS: Mapping[str, str] = {
+    "none": "off",
+    "minimal": "off",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "max",
+    "max": "max",
+}
+SUFFIXES = tuple(PRESETS)
+SELECTORS = ("majority",)
+_SPELLING: TypeAdapter[Any] = TypeAdapter(BudgetSpelling)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done for one request, and where that was decided."""
+
+    budget: Budget
+    strategy: Strategy
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "server"
+    off: bool = False
+    clamped: tuple[str, ...] = ()
+    include: frozenset[str] = frozenset()
+    priority: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The strategy's name."""
+        return self.strategy.__name__
+
+
+def find_model(settings: Settings, asked: str) -> tuple[ModelSettings, str | None]:
+    """The served model and the preset of its suffix. Exact names win over suffix parsing."""
+    served = {model.name: model for model in settings.models}
+    if asked in served:
+        return served[asked], None
+    base, _, suffix = asked.rpartition(":")
+    if base in served and suffix in SUFFIXES:
+        return served[base], suffix
+    raise UnknownModel(f"The model '{asked}' is not served here. Served: {', '.join(served)}.", param="model")
+
+
+def parse_text(text: str, param: str) -> Any:
+    """The header's spelling: a preset, an integer, or `samples=8;tokens=20000;seconds=30;certainty=0.9`."""
+    text = text.strip()
+    if "=" not in text:
+        return check(int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else text, param)
+    fields: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        if key not in HEADER_KEYS:
+            raise InvalidRequest(f"Unknown key '{key}'. Known: {', '.join(HEADER_KEYS)}.", param=f"{param}.{key}")
+        name, number = HEADER_KEYS[key]
+        try:
+            fields[name] = number(value)
+        except ValueError:
+            raise InvalidRequest(f"'{value}' is not a number.", param=f"{param}.{key}") from None
+    return check(fields, param)
+
+
+def check(value: Any, param: str) -> Any:
+    """Validate a spelling; the error names the key inside it."""
+    try:
+        return _SPELLING.validate_python(value)
+    except ValidationError as error:
+        raise spelling_error(error, value, param) from None
+
+
+def spelling_error(error: ValidationError, value: Any, param: str) -> InvalidRequest:
+    """One clear sentence out of a union's many."""
+    if isinstance(value, dict):
+        inside = [item for item in error.errors() if "BudgetObject" in item["loc"]]
+        path = inside[0]["loc"][list(inside[0]["loc"]).index("BudgetObject") + 1 :]
+        names = [str(part) for part in path if str(part) in BudgetObject.model_fields or isinstance(part, int)]
+        name = ".".join(names) or str(path[0])
+        if inside[0]["type"] == "extra_forbidden":
+            return InvalidRequest(f"Unknown key '{path[0]}' in the compute budget.", param=f"{param}.{path[0]}")
+        return InvalidRequest(f"{name}: {inside[0]['msg']}.", param=f"{param}.{name}")
+    return InvalidRequest(
+        f"A compute budget is one of {', '.join(('off', *SUFFIXES))}, a number of samples from 1, or an object.",
+        param=param,
+    )
+
+
+def resolve(settings: Settings, request: ChatRequest, headers: Mapping[str, str]) -> tuple[ModelSettings, Plan]:
+    """The model and the plan for one chat request."""
+    model, suffix = find_model(settings, request.model)
+    spelling, source = _spelling(settings, model, suffix, request, headers)
+    return model, make_plan(settings, request, spelling, source)
+
+
+def _spelling(
+    settings: Settings, model: ModelSettings, suffix: str | None, request: ChatRequest, headers: Mapping[str, str]
+) -> tuple[Any, str]:
+    """The budget that wins, and the name of its source."""
+    if "x-compute-budget" in headers:
+        return parse_text(headers["x-compute-budget"], "X-Compute-Budget"), "header"
+    if request.compute_budget is not None:
+        return request.compute_budget, "body"
+    meta = (request.metadata or {}).get("compute_budget")
+    if meta is not None:
+        param = "metadata.compute_budget"
+        return (parse_text(meta, param) if isinstance(meta, str) else check(meta, param)), "metadata"
+    if suffix is not None:
+        return suffix, "suffix"
+    if request.reasoning_effort is not None and model.effort in ("width", "both"):
+        return EFFORT_PRESETS[request.reasoning_effort], "reasoning_effort"
+    if model.default_budget is not None:
+        return model.default_budget, "model"
+    return settings.default_budget, "server"
+
+
+def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: str) -> Plan:
+    """Presets filled in, limits applied, strategy chosen and its options checked."""
+    if spelling == "off":
+        return Plan(Budget(max_seconds=settings.limits.max_seconds), strategy_named("direct"), source=source, off=True)
+    wish = _as_object(settings, spelling)
+    _refuse_unavailable(wish)
+    wish, clamped = _clamp(settings, wish)
+    samples = wish.max_samples or 1
+    reason = _single(settings, request)
+    if reason is not None and samples > 1:
+        samples, clamped = 1, (*clamped, reason)
+    budget = Budget(
+        max_samples=samples,
+        min_samples=min(wish.min_samples or 1, samples),
+        max_tokens=wish.max_tokens,
+        max_seconds=float(wish.max_seconds or settings.limits.max_seconds),
+        certainty=float(wish.certainty or 0.95),
+        abstain=bool(wish.abstain),
+    )
+    strategy, options = _strategy(wish, samples)
+    return Plan(budget, strategy, options, source, False, clamped, frozenset(wish.include or ()), wish.priority)
+
+
+def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
+    """Any spelling as an object; what it leaves open comes from the preset `auto`."""
+    auto = settings.preset("auto")
+    if isinstance(spelling, str):
+        return settings.preset(spelling)
+    if isinstance(spelling, int):
+        return auto.model_copy(update={"max_samples": spelling, "min_samples": None})
+    given = spelling.model_dump(exclude_none=True, exclude={"strategy"})
+    return auto.model_copy(update={**given, "strategy": spelling.strategy or auto.strategy})
+
+
+def _refuse_unavailable(wish: BudgetObject) -> None:
+    if wish.selector is not None and wish.selector not in SELECTORS:
+        raise InvalidRequest(
+            f"Unknown selector '{wish.selector}'. Available: {', '.join(SELECTORS)}.", param="compute_budget.selector"
+        )
+    if wish.escalate:
+        raise InvalidRequest("No escalation is configured on this gateway.", param="compute_budget.escalate")
+    if wish.min_samples and wish.max_samples and wish.min_samples > wish.max_samples:
+        raise InvalidRequest("min_samples is above max_samples.", param="compute_budget.min_samples")
+
+
+def _clamp(settings: Settings, wish: BudgetObject) -> tuple[BudgetObject, tuple[str, ...]]:
+    """Cut what is over the operator's limits; returns the names of the keys that were cut."""
+    limits = settings.limits
+    ceilings = {"max_samples": limits.max_samples, "max_tokens": limits.max_tokens, "max_seconds": limits.max_seconds}
+    cut = {
+        key: ceiling
+        for key, ceiling in ceilings.items()
+        if ceiling is not None and getattr(wish, key) is not None and getattr(wish, key) > ceiling
+    }
+    if limits.max_tokens is not None and wish.max_tokens is None:
+        return wish.model_copy(update={**cut, "max_tokens": limits.max_tokens}), tuple(cut)
+    return wish.model_copy(update=cut), tuple(cut)
+
+
+def _single(settings: Settings, request: ChatRequest) -> str | None:
+    """Why this request can only be one sample: greedy samples are identical, and n > 1 is the client's own fan-out."""
+    if (request.n or 1) > 1:
+        return "n"
+    if request.temperature == 0 and not settings.sample_at_zero_temperature:
+        return "temperature"
+    return None
+
+
+def _strategy(wish: BudgetObject, samples: int) -> tuple[Strategy, Mapping[str, Any]]:
+    choice = wish.strategy
+    name = choice if isinstance(choice, str) else choice.name if choice is not None else None
+    extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
+    strategy = strategy_named(name or "self_consistency")
+    options = validate(strategy, extra)
+    if samples == 1:
+        return strategy_named("direct"), {}
+    return strategy, options
+
+
+def forwarded(body: Mapping[str, Any], model: ModelSettings) -> dict[str, Any]:
+    """The body as the engine gets it: everything the client sent, less our own fields, under the engine's name."""
+    kept = {key: value for key, value in body.items() if key != "compute_budget"}
+    kept["model"] = model.upstream or model.name
+    if isinstance(kept.get("metadata"), dict):
+        kept["metadata"] = {key: value for key, value in kept["metadata"].items() if key != "compute_budget"}
+    if model.effort in ("width", "ignore"):
+        kept.pop("reasoning_effort", None)
+    return kept

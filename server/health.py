@@ -1,0 +1,25 @@
+"""`GET /health` and `GET /metrics`."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from server.gateway import Gateway
+
+router = APIRouter()
+
+
+@router.get("/health", response_model=None)
+async def health(request: Request) -> JSONResponse:
+    """200 while the gateway serves; `status` is `degraded` when a backend does not answer, and names it."""
+    gateway: Gateway = request.app.state.gateway
+    backends = await gateway.health()
+    status = "ok" if all(backends.values()) else "degraded"
+    return JSONResponse({"status": status, "backends": backends})
+
+
+@router.get("/metrics", response_model=None)
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    gateway: Gateway = request.app.state.gateway
+    body, content_type = gateway.metrics.render()
+    return Response(body, headers={"content-type": content_type})

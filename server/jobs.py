@@ -1,0 +1,90 @@
+"""What the live driver is given for one client request, and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core.program import Program
+from core.types import Answer, Prompt, Request, Sample
+from server.assembly import Assembly
+from server.backends.base import Chunk
+from server.budgets import Plan
+from strategies.answers import Kind
+
+
+class Sink(Protocol):
+    """Where a program's signs of life go: the streamed response, or nowhere."""
+
+    def accepted(self) -> None:
+        """A backend has accepted the first request."""
+
+    async def relay(self, chunk: Chunk) -> None:
+        """A chunk of the sample that is shown as it is made; waits while the client is slow."""
+
+    def progress(self, answer: Answer, program: Program) -> None:
+        """The answer as it stands after one more sample."""
+
+
+class Silence:
+    """The sink of a plain response."""
+
+    def accepted(self) -> None:
+        """Nothing to open."""
+
+    async def relay(self, chunk: Chunk) -> None:
+        """Nobody watches."""
+
+    def progress(self, answer: Answer, program: Program) -> None:
+        """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One client request, ready to run. `id` is ours, `request_id` the client's where it named one.
+
+    `plain` asks the backend for an unstreamed body when one sample is relayed.
+    """
+
+    id: str
+    request_id: str
+    model: str
+    backend: str
+    plan: Plan
+    prompt: Prompt
+    kind: Kind
+    plain: bool = True
+    priority: int = 0
+    carry_priority: bool = False
+
+
+@dataclass(slots=True)
+class Record:
+    """What the driver knows of one request: when it ran, its chunks, and its verbatim body if it was plain."""
+
+    request: Request
+    submitted: int
+    started: int | None = None
+    ended: int | None = None
+    assembly: Assembly = field(default_factory=Assembly)
+    body: Mapping[str, Any] | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of a program: the answer, the books, and the times in nanoseconds.
+
+    `overhead` is the time during which no upstream request was in flight: parsing, queueing, voting.
+    """
+
+    job: Job
+    answer: Answer
+    program: Program
+    records: Mapping[int, Record]
+    elapsed: int
+    overhead: int
+
+    @property
+    def selected(self) -> Record | None:
+        """The record of the selected sample."""
+        return None if self.answer.sample is None else self.records[self.answer.sample.index]

@@ -1,0 +1,49 @@
+"""A strategy's signature is its schema: options are validated against the keyword parameters."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from core.context import Strategy
+from core.errors import InvalidRequest
+from strategies import STRATEGIES
+
+
+def strategy_named(name: str) -> Strategy:
+    """The strategy of this name, or an error that lists what there is."""
+    if name not in STRATEGIES:
+        raise InvalidRequest(
+            f"Unknown strategy '{name}'. Available: {', '.join(sorted(STRATEGIES))}.",
+            param="compute_budget.strategy",
+        )
+    return STRATEGIES[name]
+
+
+def options_model(strategy: Strategy) -> type[BaseModel]:
+    """A pydantic model of the strategy's keyword parameters (strict types, nothing extra)."""
+    fields: dict[str, Any] = {
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in inspect.signature(strategy, eval_str=True).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(f"{strategy.__name__}_options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def validate(strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options given by the client, checked; defaults stay in the signature."""
+    try:
+        options_model(strategy).model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(
+            f"Option '{field}' of the strategy: {first['msg']}.", param=f"compute_budget.strategy.{field}"
+        ) from None
+    for name, value in options.items():
+        if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 100_000:
+            raise InvalidRequest(
+                f"Option '{name}' must be between 1 and 100000.", param=f"compute_budget.strategy.{name}"
+            )
+    return dict(options)

@@ -1,0 +1,347 @@
+"""The live driver: runs strategies on real backends, one task group per program, and executes the scheduler's commands.
+
+The only module that creates tasks. Every request is a task of its program's group, so none can survive it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from core.errors import BackendBroken, BackendError, DeadlineExceeded, Overloaded, QuorateError
+from core.program import Program
+from core.types import NANOS, Answer, Outcome, Request, Sample, StopReason
+from scheduler.events import (
+    Cancel,
+    Command,
+    Event,
+    ProgramArrived,
+    ProgramEnded,
+    ProgramReported,
+    Refuse,
+    RequestAborted,
+    RequestEnded,
+    RequestSubmitted,
+    Start,
+)
+from scheduler.scheduler import Scheduler
+from server.accounts import count_result, token_fates
+from server.answers import AnswerReader
+from server.assembly import Assembly, read_usage
+from server.backends.base import Backend, Call
+from server.jobs import Job, Record, Result, Sink
+from server.metrics import Metrics, TokenFates
+
+log = logging.getLogger("quorate.runtime")
+T = TypeVar("T")
+Recorder = Callable[[Event, int], None]
+
+WHOLE = frozenset({"stop", "tool_calls", "function_call", "content_filter"})
+"""Finish reasons of a whole answer. vLLM says `abort` when it is shut down mid-answer: that is a failure."""
+
+
+class ClientGoneError(Exception):
+    """The client hung up; nobody reads the answer."""
+
+
+class Runtime:
+    """Drives programs: strategies up, scheduler commands down.
+
+    Args:
+        scheduler: Decides which request starts when.
+        backends: Upstream endpoints by name.
+        reader: Reads answers out of messages.
+        metrics: Counts.
+        clock: Monotonic nanoseconds.
+        recorder: Gets every scheduler event with its time (the event log).
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        backends: Mapping[str, Backend],
+        reader: AnswerReader,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self.backends = backends
+        self.reader = reader
+        self.metrics = metrics
+        self.clock = clock
+        self._recorder = recorder
+        self._programs: dict[str, LiveProgram] = {}
+
+    async def run(self, job: Job, sink: Sink) -> Result:
+        """Run one program to its end. Cancelling the await aborts everything it started before it returns.
+
+        Raises `QuorateError`: `Overloaded` when the queue is full, `NoAnswer`, `DeadlineExceeded`, ...
+        """
+        live = LiveProgram(self, job, sink)
+        self._programs[job.id] = live
+        self.metrics.program_started()
+        try:
+            result = await live.run()
+        except asyncio.CancelledError:
+            self.metrics.client_gone(job.model, stream=not job.plain, tokens=live.fates())
+            raise
+        except Exception as error:
+            known = error if isinstance(error, QuorateError) else QuorateError("Internal failure.")
+            self.metrics.program_failed(job.model, known.type, known.status, live.fates())
+            raise
+        finally:
+            del self._programs[job.id]
+            self.handle(ProgramEnded(job.id))
+        count_result(self.metrics, result)
+        return result
+
+    def handle(self, event: Event) -> None:
+        """Feed the scheduler and carry out what it commands."""
+        now = self.clock()
+        if self._recorder is not None:
+            self._recorder(event, now)
+        for command in self.scheduler.handle(event, now):
+            self._execute(command)
+        self.metrics.queued(self.scheduler.waiting)
+
+    def _execute(self, command: Command) -> None:
+        live = self._programs.get(command.program)
+        match command:
+            case Start(_, index, backend) if live is not None:
+                live.start(index, self.backends[backend])
+            case Refuse(_, retry_after):
+                raise Overloaded("Too many requests are waiting. Try again later.", retry_after=retry_after)
+            case Start() | Cancel():
+                log.debug("late command %s", command)
+
+
+class LiveProgram:
+    """One running program and its request tasks; the `Port` of its `core.program.Program`."""
+
+    def __init__(self, runtime: Runtime, job: Job, sink: Sink) -> None:
+        self._runtime = runtime
+        self._job = job
+        self._sink = sink
+        self._program = Program(job.id, job.prompt, job.plan.budget, self)
+        self._records: dict[int, Record] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._answers: list[str] = []
+        self._changed = asyncio.Event()
+        self._group = asyncio.TaskGroup()
+        self._busy_since: int | None = None
+        self._busy = 0
+        self._upstream = 0
+
+    async def run(self) -> Result:
+        """Run the strategy inside the task group; every request task has ended when this returns."""
+        started = self._runtime.clock()
+        self._runtime.handle(ProgramArrived(self._job.id, self._job.backend, self._job.priority))
+        failure: Exception | None = None
+        answer: Answer | None = None
+        async with self._group:
+            try:
+                answer = await self._decide()
+            except Exception as error:
+                failure = error
+            finally:
+                self._program.close()
+        if answer is None:
+            raise failure or RuntimeError("the strategy returned no answer")
+        elapsed = self._runtime.clock() - started
+        return Result(self._job, answer, self._program, self._records, elapsed, elapsed - self._busy)
+
+    async def _decide(self) -> Answer:
+        """The strategy's answer, or at the deadline the last one it reported."""
+        plan = self._job.plan
+        try:
+            async with asyncio.timeout(plan.budget.max_seconds):
+                answer = await plan.strategy(self._program, **plan.options)
+        except TimeoutError:
+            if self._program.reported is None:
+                raise DeadlineExceeded(
+                    f"No sample finished within {plan.budget.max_seconds:g} seconds.",
+                    param="compute_budget.max_seconds",
+                ) from None
+            return replace(self._program.reported, stop_reason=StopReason.DEADLINE)
+        return answer
+
+    def submit(self, request: Request) -> None:
+        """See `core.program.Port`."""
+        self._records[request.index] = Record(request, self._runtime.clock())
+        self._runtime.handle(RequestSubmitted(request.program, request.index))
+
+    def start(self, index: int, backend: Backend) -> None:
+        """The scheduler gave this request a slot."""
+        record = self._records[index]
+        record.started = self._runtime.clock()
+        if self._upstream == 0:
+            self._busy_since = record.started
+        self._upstream += 1
+        self._program.started(index)
+        self._runtime.metrics.sample_started(backend.name)
+        task = self._group.create_task(self._perform(record, backend))
+        task.add_done_callback(lambda _: self._closed(record, backend))
+        self._tasks[index] = task
+
+    def abort(self, request: Request) -> Sample:
+        """See `core.program.Port`. The task closes its connection at its next step."""
+        record = self._records[request.index]
+        task = self._tasks.get(request.index)
+        if task is not None:
+            task.cancel()
+        self._runtime.handle(RequestAborted(request.program, request.index))
+        assembly = record.assembly
+        sample = Sample(
+            request.index,
+            Outcome.ABORTED,
+            message=assembly.message,
+            usage=assembly.usage,
+            seconds=self._seconds(record),
+        )
+        record.sample = sample
+        record.ended = self._runtime.clock()
+        return sample
+
+    def report(self, answer: Answer) -> None:
+        """See `core.program.Port`."""
+        self._runtime.handle(ProgramReported(self._job.id, answer.certainty))
+        self._sink.progress(answer, self._program)
+
+    def wake(self) -> None:
+        """See `core.program.Port`."""
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """See `core.program.Port`."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    async def _perform(self, record: Record, backend: Backend) -> None:
+        """One request from start to end; delivers exactly one sample unless it was aborted."""
+        sample = await self._outcome(record, backend)
+        record.sample, record.ended = sample, self._runtime.clock()
+        self._runtime.handle(RequestEnded(self._job.id, sample.index, sample.outcome))
+        self._program.deliver(sample)
+
+    async def _outcome(self, record: Record, backend: Backend) -> Sample:
+        """The sample, whatever happens upstream."""
+        failed = Sample(record.request.index, Outcome.FAILED)
+        try:
+            sample = await self._call(record, backend)
+        except BackendError as error:
+            sample = replace(failed, error=error)
+        except Exception as error:  # a bug of ours must not take the other samples down
+            log.exception("request %s-%d", self._job.id, record.request.index)
+            sample = replace(failed, error=BackendBroken(f"Internal failure: {type(error).__name__}."))
+        return replace(sample, usage=record.assembly.usage, seconds=self._seconds(record))
+
+    async def _call(self, record: Record, backend: Backend) -> Sample:
+        call = self._upstream_call(record.request)
+        if record.request.relay and self._job.plain:
+            return await self._call_plain(record, backend, call)
+        record.assembly = Assembly(keep=not self._job.plain and not record.request.relay)
+        async with backend.stream(call) as chunks:
+            self._sink.accepted()
+            async for chunk in chunks:
+                record.assembly.add(chunk)
+                self._program.progress(record.request.index, record.assembly.usage)
+                if record.request.relay:
+                    await self._sink.relay(chunk)
+        return await self._conclude(record)
+
+    async def _call_plain(self, record: Record, backend: Backend, call: Call) -> Sample:
+        """One unstreamed call, its body kept verbatim."""
+        body = await backend.complete(call)
+        record.body = body
+        choice = (body.get("choices") or [{}])[0]
+        reason = choice.get("finish_reason")
+        record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage") or {}})
+        if reason not in WHOLE and reason != "length":
+            raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
+        outcome = Outcome.TRUNCATED if reason == "length" else Outcome.FINISHED
+        usage = read_usage(body.get("usage") or {})
+        return Sample(record.request.index, outcome, None, choice.get("message") or {}, reason, usage)
+
+    def _upstream_call(self, request: Request) -> Call:
+        body = dict(request.prompt.body)
+        if self._job.carry_priority:
+            body["priority"] = self._job.priority
+        for name in ("stream", "stream_options"):
+            if self._job.plain:
+                body.pop(name, None)
+        return Call(body, {"x-request-id": f"{self._job.request_id}-{request.index}"})
+
+    async def _conclude(self, record: Record) -> Sample:
+        """A stream that ended properly, as a sample. Only a whole, non-empty answer may vote."""
+        assembly, index = record.assembly, record.request.index
+        reason = assembly.finish_reason
+        message = assembly.message
+        if reason == "length":
+            return Sample(index, Outcome.TRUNCATED, None, message, reason)
+        if reason not in WHOLE:
+            raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
+        if record.request.relay:
+            return Sample(index, Outcome.FINISHED, None, message, reason)
+        if assembly.empty:
+            raise BackendBroken("The sample is empty.")
+        answer = await self._runtime.reader.read(message, self._job.kind, tuple(self._answers))
+        if answer is not None and answer not in self._answers:
+            self._answers.append(answer)
+        return Sample(index, Outcome.FINISHED, answer, message, reason)
+
+    def _seconds(self, record: Record) -> float:
+        return (self._runtime.clock() - (record.started or record.submitted)) / NANOS
+
+    def _closed(self, record: Record, backend: Backend) -> None:
+        """The request's task is over, its connection closed: count it, and the time it was open.
+
+        A done callback, because a task that is cancelled before its first step never runs any of its own code.
+        """
+        now, metrics = self._runtime.clock(), self._runtime.metrics
+        self._upstream -= 1
+        if self._upstream == 0 and self._busy_since is not None:
+            self._busy += now - self._busy_since
+            self._busy_since = None
+        outcome = record.sample.outcome if record.sample is not None else Outcome.FAILED
+        metrics.sample_ended(self._job.model, backend.name, outcome.value, self._seconds(record))
+        if outcome is Outcome.ABORTED and record.ended is not None:
+            metrics.sample_aborted_closed(backend.name, (now - record.ended) / NANOS)
+
+    def fates(self) -> TokenFates:
+        """Where this program's tokens went, when it ended without an answer."""
+        return token_fates(self._records, selected=None, planned=self._program.planned)
+
+
+@asynccontextmanager
+async def owned(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """A task that cannot outlive the block: leaving it cancels the task and waits until it is over."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # seen: whoever cared has awaited the task
+
+
+async def until_gone(gone: Coroutine[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; if `gone` ends first, cancel it, wait until it is over, and raise `ClientGoneError`."""
+    async with owned(work) as task, owned(gone) as watch:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+
+
+async def repeat(job: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+    """Run a job for ever, `seconds` apart; one failure is logged and does not end the series."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("a repeated job failed")
+        await asyncio.sleep(seconds)

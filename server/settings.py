@@ -1,0 +1,135 @@
+"""Settings: frozen, read once from TOML and the environment (`QUORATE_*`), passed in everywhere."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from scheduler.orders import ORDERS
+from server.schemas import BudgetObject, BudgetSpelling
+
+DEMO = Path(__file__).parent / "demo.toml"
+"""The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackendSettings(_Frozen):
+    """One upstream endpoint. `openai` needs `url`; `embedded` needs `path` (a GGUF file)."""
+
+    name: str
+    kind: Literal["openai", "embedded"] = "openai"
+    url: str | None = None
+    api_key: SecretStr | None = None
+    path: Path | None = None
+    slots: int = Field(default=64, ge=1, description="Requests in flight at once; more wait in our queue.")
+    context: int | None = Field(default=None, ge=64, description="Embedded: tokens per slot.")
+    threads: int = Field(default=1, ge=1, description="Embedded: compute threads.")
+    connect_seconds: float = Field(default=5.0, gt=0)
+    idle_seconds: float = Field(default=120.0, gt=0, description="Longest silence of an upstream stream.")
+    priority: bool = Field(default=False, description="The server schedules by priority: pass ours on.")
+    continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "openai" and not self.url:
+            raise ValueError(f"backend '{self.name}' needs a url")
+        if self.kind == "embedded" and self.path is None:
+            raise ValueError(f"backend '{self.name}' needs a path")
+        return self
+
+
+class ModelSettings(_Frozen):
+    """One served model name. `upstream` is its name at the backend (default: the same)."""
+
+    name: str
+    backend: str
+    upstream: str | None = None
+    effort: Literal["depth", "width", "both", "ignore"] = Field(
+        default="depth", description="What reasoning_effort means: passed on, mapped to a preset, both, dropped."
+    )
+    default_budget: BudgetSpelling | None = None
+
+
+class Limits(_Frozen):
+    """The operator's ceilings. Budgets above them are clamped, and the report says so."""
+
+    max_samples: int = Field(default=64, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_seconds: float = Field(default=600.0, gt=0)
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
+    max_waiting: int = Field(default=1024, ge=1, description="Queued requests per backend before a 429.")
+
+
+PRESETS: Mapping[str, BudgetObject] = {
+    "low": BudgetObject(max_samples=4),
+    "medium": BudgetObject(max_samples=8),
+    "high": BudgetObject(max_samples=16),
+    "max": BudgetObject(max_samples=32),
+    "auto": BudgetObject(max_samples=16),
+}
+
+
+class Settings(BaseSettings):
+    """Everything the gateway can be told. See docs/operations.md for the table."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="QUORATE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    default_budget: BudgetSpelling = "off"
+    backends: tuple[BackendSettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
+    presets: Mapping[str, BudgetObject] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    order: str = "first_come"
+    heartbeat_seconds: float = Field(default=10.0, gt=0)
+    first_byte_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="A fanned-out stream opens at the first accepted sample, at the latest after this.",
+    )
+    sample_at_zero_temperature: bool = Field(
+        default=False, description="Fan out although temperature is 0 (identical samples are no evidence)."
+    )
+    event_log: Path | None = Field(default=None, description="Record the scheduler's events here (JSON lines).")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        backends = [backend.name for backend in self.backends]
+        names = [model.name for model in self.models]
+        if len(set(backends)) != len(backends) or len(set(names)) != len(names):
+            raise ValueError("names of backends and of models must be unique")
+        for model in self.models:
+            if model.backend not in backends:
+                raise ValueError(f"model '{model.name}' names the unknown backend '{model.backend}'")
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(sorted(ORDERS))}")
+        unknown = set(self.presets) - set(PRESETS)
+        if unknown:
+            raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
+        return self
+
+    def preset(self, name: str) -> BudgetObject:
+        """The operator's preset of this name, or ours."""
+        return self.presets.get(name, PRESETS[name])
+
+
+def load(path: Path, **overrides: Any) -> Settings:
+    """Settings from a TOML file; relative model paths are relative to the file. Overrides win over the file."""
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    for backend in data.get("backends", []):
+        if "path" in backend:
+            backend["path"] = (path.parent / backend["path"]).resolve()
+    return Settings(**{**data, **{key: value for key, value in overrides.items() if value is not None}})
