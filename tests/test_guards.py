@@ -16,5 +16,6 @@ def test_leaving_this_machine_is_refused(host: str) -> None:
 def test_this_machine_is_reachable(host: str) -> None:
     """A connection to a listener on the loopback interface goes through."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection((host, listener.getsockname()[1]), timeout=1) as client:
-            assert client.getpeername()[1] == listener.getsockname()[1]
+        port = listener.getsockname()[1]
+        with socket.create_connection((host, port), timeout=1) as client:
+            assert client.getpeername()[1] == port

@@ -57,7 +57,7 @@ def test_ruff_catches(build, name: str, code: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("server/runtime.py", "import asyncio\n\ntask = asyncio.create_task(f())\n"),
+        ("server/runtime.py", "import asyncio\n\nasyncio.wait(f())\n"),
         ("server/runtime.py", "try:\n    f()\nexcept Exception:\n    g()\n"),
         ("server/app.py", "try:\n    f()\nexcept Exception:\n    g()\n"),
         ("server/cli.py", "print(1)\n"),
