@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], None] = args.run
     try:
         run(args)
-    except (EngineError, ValueError, OSError) as error:
+    except (EngineError, ValueError, OSError, ImportError) as error:
         print(f"reasoner: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

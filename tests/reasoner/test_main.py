@@ -1,0 +1,62 @@
+"""The command line: record, evaluate, list questions, and say what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoner.__main__ import main
+from reasoner.record import load
+
+
+def test_sample_then_evaluate(small_gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A short recording with the shipped model is a trace named for the model, and both commands print its table."""
+    out = tmp_path / "t.jsonl.gz"
+    common = ["--model", str(small_gguf), "--split", "development", "--bins", "1,2", "--out", str(out)]
+    assert main(["sample", *common, "--per-bin", "2", "--samples", "4", "--parallel", "2"]) == 0
+    recorded = capsys.readouterr()
+    assert "20 new samples" in recorded.err
+    assert {line["model"] for line in load(out).values()} == {"reasoner-small"}
+    assert main(["evaluate", str(out)]) == 0
+    assert capsys.readouterr().out == recorded.out
+    assert "| 1 | 2 | " in recorded.out
+
+
+def test_questions_lists_answers_and_worked_solutions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each question is one JSON line with its answer; --worked adds the solution, which ends in that answer."""
+    assert main(["questions", "--per-bin", "1", "--bins", "2", "--worked"]) == 0
+    first, *worked = capsys.readouterr().out.splitlines()
+    assert json.loads(first)["id"] == "development/2/0000"
+    assert worked[0] == "<think>"
+    assert worked[-1] == rf"The answer is \boxed{{{json.loads(first)['gold']}}}."
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["evaluate", "absent.jsonl.gz"], "no trace in absent.jsonl.gz"),
+        (["sample", "--model", "absent.gguf", "--out", "t.gz"], "no such model file: absent.gguf"),
+        (["sample", "--base-url", "http://localhost:1/v1", "--out", "t.gz"], "--base-url needs --name"),
+        (
+            ["sample", "--base-url", "http://localhost:1/v1", "--name", "m", "--bins", "1", "--out", "t.gz"],
+            "ConnectError",
+        ),
+    ],
+)
+def test_failures_are_one_line_and_status_1(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong is said in one line, without a traceback."""
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("reasoner: ")
+    assert message in last
+
+
+@pytest.mark.parametrize("argv", [[], ["questions", "--bins", "10"], ["questions", "--per-bin", "0"]])
+def test_wrong_arguments_are_status_2(argv: list[str]) -> None:
+    """Missing commands, unknown bins and counts below one are refused by the parser."""
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2

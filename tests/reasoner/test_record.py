@@ -1,0 +1,170 @@
+"""Recording: the trace format, resuming after anything, and never mixing what does not belong together."""
+
+import gzip
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.engines import EngineError, Reply
+from reasoner.questions import questions
+from reasoner.record import Recording, load, missing, partial_path, record
+
+PROBLEMS = questions("development", 2, bins=[1, 2])
+RECORDING = Recording("reasoner-test", temperature=1.0, samples=3, parallel=2)
+SIZE = len(PROBLEMS) * 4
+Script = Callable[[str, float, int], Reply]
+
+
+def honest(question: str, temperature: float, seed: int) -> Reply:
+    """The right answer when greedy; otherwise right, wrong or none by the seed."""
+    gold = next(p.answer for p in PROBLEMS.values() if p.question == question)
+    text = ["no idea", rf"\boxed{{{gold}}}", rf"\boxed{{{gold + 1}}}"][seed % 3 if temperature else 1]
+    return Reply(text, 10 + seed % 7)
+
+
+def failing_after(calls: int) -> Script:
+    """Answers honestly, then fails for good."""
+    allowed = iter(range(calls))
+
+    def script(question: str, temperature: float, seed: int) -> Reply:
+        if next(allowed, None) is None:
+            raise EngineError("gone")
+        return honest(question, temperature, seed)
+
+    return script
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the trace goes."""
+    return tmp_path / "traces" / "t.jsonl.gz"
+
+
+def test_lines_have_the_trace_format(out: Path, scripted: Any) -> None:
+    """A line names the question, its gold answer as text, the greedy answer and each sample with flag and tokens."""
+    engine = scripted(honest)
+    record(engine, PROBLEMS, RECORDING, out)
+    with gzip.open(out, "rt") as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["id"] for line in lines] == list(PROBLEMS)
+    for line, problem in zip(lines, PROBLEMS.values(), strict=True):
+        gold = str(problem.answer)
+        assert (line["task"], line["gold"], line["question"]) == ("ledger", gold, problem.question)
+        assert (line["bin"], line["model"], line["t"]) == (problem.bin, "reasoner-test", 1.0)
+        assert line["greedy"]["answer"] == gold
+        assert len(line["samples"]) == 3
+        for sample in [line["greedy"], *line["samples"]]:
+            assert set(sample) == {"answer", "correct", "tokens"}
+            assert sample["correct"] == (sample["answer"] == gold)
+    assert not partial_path(out).exists()
+
+
+def test_unanswered_samples_are_null_and_wrong(out: Path, scripted: Any) -> None:
+    """A text without a boxed number is recorded as no answer, and counts as wrong."""
+    lines = record(scripted(lambda *_: Reply("So it is 4.", 5)), PROBLEMS, RECORDING, out)
+    assert {(s["answer"], s["correct"]) for line in lines for s in line["samples"]} == {(None, False)}
+
+
+def test_every_sample_has_its_own_seed_and_one_is_greedy(out: Path, scripted: Any) -> None:
+    """Each question is asked once at temperature 0 and `samples` times at the set one; all seeds differ."""
+    engine = scripted(honest)
+    record(engine, PROBLEMS, RECORDING, out)
+    assert len(engine.asked) == SIZE
+    assert len({seed for _, _, seed in engine.asked}) == SIZE
+    assert sorted(t for _, t, _ in engine.asked) == [0.0] * len(PROBLEMS) + [1.0] * 3 * len(PROBLEMS)
+
+
+def test_same_answers_are_the_same_bytes(tmp_path: Path, scripted: Any) -> None:
+    """Two recordings of the same samples are byte for byte equal, whatever their file is called."""
+    one, two = tmp_path / "one.gz", tmp_path / "two.gz"
+    for path in (one, two):
+        record(scripted(honest), PROBLEMS, RECORDING, path)
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("calls", [0, 3, 6, SIZE - 1])
+def test_recording_resumes_where_it_failed(out: Path, scripted: Any, calls: int) -> None:
+    """After a failure the finished questions are kept, only the rest is asked for, and the result is the same."""
+    with pytest.raises(EngineError, match="gone"):
+        record(scripted(failing_after(calls)), PROBLEMS, RECORDING, out)
+    assert not out.exists()
+    left = missing(PROBLEMS, RECORDING, out)
+    second = scripted(honest)
+    resumed = record(second, PROBLEMS, RECORDING, out)
+    assert len(second.asked) == left
+    assert left > 0
+    assert resumed == record(scripted(honest), PROBLEMS, RECORDING, out.with_name("whole.gz"))
+
+
+def test_a_torn_last_line_is_dropped(out: Path, scripted: Any) -> None:
+    """A line cut by a crash is forgotten; the whole ones before it are not asked for again."""
+    with pytest.raises(EngineError):
+        record(scripted(failing_after(SIZE - 1)), PROBLEMS, RECORDING, out)
+    partial = partial_path(out)
+    whole = partial.read_text()
+    partial.write_text(whole + whole[:40])
+    before = missing(PROBLEMS, RECORDING, out)
+    assert before == SIZE - 4 * whole.count("\n")
+    assert len(record(scripted(honest), PROBLEMS, RECORDING, out)) == len(PROBLEMS)
+
+
+def test_an_interrupt_starts_nothing_more(out: Path, scripted: Any) -> None:
+    """Ctrl-C lets the samples in flight finish, starts few others, and keeps the finished questions."""
+    gate = threading.Semaphore(5)
+
+    def gated(question: str, temperature: float, seed: int) -> Reply:
+        gate.acquire(timeout=10)
+        return Reply("", 1)
+
+    def interrupt(reply: Reply) -> None:
+        interrupts.append(reply)
+        if len(interrupts) == 5:
+            gate.release(RECORDING.parallel)
+            raise KeyboardInterrupt
+
+    interrupts: list[Reply] = []
+    engine = scripted(gated)
+    with pytest.raises(KeyboardInterrupt):
+        record(engine, PROBLEMS, RECORDING, out, on_sample=interrupt)
+    assert len(engine.asked) <= 5 + 2 * RECORDING.parallel < SIZE
+    assert partial_path(out).read_text().count("\n") == 1
+
+
+def test_more_samples_and_questions_extend_a_trace(out: Path, scripted: Any) -> None:
+    """A larger run asks only for what is new, and a smaller one for nothing, losing nothing."""
+    ids = list(PROBLEMS)
+    record(scripted(honest), {id_: PROBLEMS[id_] for id_ in ids[:2]}, RECORDING, out)
+    larger = Recording("reasoner-test", temperature=1.0, samples=5, parallel=2)
+    engine = scripted(honest)
+    record(engine, PROBLEMS, larger, out)
+    assert len(engine.asked) == 2 * 2 + 2 * 6
+    assert [len(line["samples"]) for line in load(out).values()] == [5] * 4
+    idle = scripted(honest)
+    record(idle, {ids[3]: PROBLEMS[ids[3]]}, RECORDING, out)
+    assert idle.asked == []
+    assert set(load(out)) == set(ids)
+
+
+@pytest.mark.parametrize(
+    "other", [Recording("another", temperature=1.0, samples=3), Recording("reasoner-test", temperature=0.7, samples=3)]
+)
+def test_other_models_and_temperatures_are_not_mixed_in(out: Path, scripted: Any, other: Recording) -> None:
+    """A trace holds one model at one temperature: another one is refused before anything is asked."""
+    record(scripted(honest), PROBLEMS, RECORDING, out)
+    engine = scripted(honest)
+    with pytest.raises(ValueError, match="record to another file"):
+        record(engine, PROBLEMS, other, out)
+    assert engine.asked == []
+
+
+def test_a_changed_question_is_refused(out: Path, scripted: Any) -> None:
+    """An id that stands for another question than recorded is refused."""
+    record(scripted(honest), PROBLEMS, RECORDING, out)
+    ids = list(PROBLEMS)
+    swapped = {**PROBLEMS, ids[0]: PROBLEMS[ids[1]]}
+    with pytest.raises(ValueError, match="another question"):
+        record(scripted(honest), swapped, RECORDING, out)
