@@ -81,7 +81,8 @@ def field_error(error: ValidationError, body: Mapping[str, Any]) -> InvalidReque
     if first["loc"][0] == "compute_budget":
         check(body["compute_budget"], "compute_budget")
     name = ".".join(field_path(first["loc"], body, missing=first["type"] == "missing"))
-    return InvalidRequest(f"{name}: {first['msg']}.", param=name)
+    same = [item["msg"] for item in error.errors() if item["loc"][0] == first["loc"][0]]
+    return InvalidRequest(f"{name}: {'; or '.join(dict.fromkeys(same))}.", param=name)
 
 
 def field_path(loc: Sequence[str | int], body: Any, *, missing: bool) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-Number = StrictInt | StrictFloat
+Number = StrictFloat
+"""JSON numbers, whole or not; never strings or booleans."""
 Preset = Literal["off", "low", "medium", "high", "max", "auto"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Include = Literal["samples", "trace", "progress"]

@@ -1,6 +1,6 @@
 """The streamed response. Width 1 passes tokens through; a fan-out shows signs of life, then the winner's own chunks.
 
-The body is written by the response itself, not by a generator: when the client leaves, the program is cancelled at once.
+The response writes its body itself, not through a generator: when the client leaves, the program is cancelled at once.
 """
 
 import asyncio

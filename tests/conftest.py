@@ -1,9 +1,18 @@
-"""What every test shares: hypothesis profiles and the switch that forbids the network."""
+"""What every test shares: hypothesis profiles, the switch that forbids the network, and a live gateway to talk to."""
 
 import ipaddress
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,3 +52,74 @@ def _refuse_network(event: str, args: tuple[Any, ...]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Forbid the network for the whole run."""
     sys.addaudithook(_refuse_network)
+
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class LiveGateway:
+    """A running `quorate serve`."""
+
+    base_url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def root(self) -> str:
+        """The server's root, above `/v1`."""
+        return self.base_url.removesuffix("/v1")
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until `/health` answers 200."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"quorate serve ended with {process.returncode}")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError("quorate serve did not become ready")
+
+
+@contextmanager
+def serving(arguments: Sequence[str]) -> Iterator[LiveGateway]:
+    """`quorate serve` with these arguments on a free port; stopped with SIGTERM, which must end it."""
+    port = free_port()
+    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield LiveGateway(f"http://127.0.0.1:{port}/v1", process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise RuntimeError("quorate serve did not stop on SIGTERM") from None
+
+
+@pytest.fixture(scope="session")
+def demo_gateway() -> Iterator[LiveGateway]:
+    """The demonstration, one for the whole session."""
+    with serving([]) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def serve_gateway() -> Callable[[Sequence[str]], AbstractContextManager[LiveGateway]]:
+    """Serve a gateway with arguments of the test's own; a context manager."""
+    return serving
