@@ -18,7 +18,7 @@ class Evidence:
     """What is known when a sample completes. All are counts of samples.
 
     `remaining` are the samples that may still vote: in flight, waiting, or not yet launched within the cap.
-    `finished` counts the samples that were not truncated as well as those that were; `whole` the former alone.
+    `finished` counts every sample that said something, `whole` those of them that were not truncated.
     """
 
     lead: int
