@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from scheduler.events import (
     Cancel,
@@ -21,16 +21,19 @@ from scheduler.orders import ORDERS, Waiting
 
 Key = tuple[str, int]
 
+_SLACK = 64
+"""Withdrawn requests that a queue keeps before it is worth rebuilding."""
+
 
 @dataclass(slots=True)
 class _Program:
-    """Book-keeping of one program: its waiting and running request indices, in order of submission."""
+    """Book-keeping of one program: its waiting (with their tickets) and running requests, in order of submission."""
 
     backend: str
     priority: int
     arrival: int
     certainty: float | None = None
-    waiting: dict[int, None] = field(default_factory=dict)
+    waiting: dict[int, int] = field(default_factory=dict)
     running: dict[int, None] = field(default_factory=dict)
 
 
@@ -95,6 +98,8 @@ class Scheduler:
         return len(self._programs)
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
+        if event.program in self._programs:
+            return []
         queue = self._queues[event.backend]
         if queue.waiting >= self._max_waiting:
             return [Refuse(event.program, retry_after=self._retry_after(queue))]
@@ -108,12 +113,12 @@ class Scheduler:
 
     def _submit(self, name: str, index: int) -> list[Command]:
         program = self._programs.get(name)
-        if program is None:
+        if program is None or index in program.waiting or index in program.running:
             return []
         queue = self._queues[program.backend]
         waiting = Waiting(name, index, program.priority, program.arrival, self._submissions)
         self._submissions += 1
-        program.waiting[index] = None
+        program.waiting[index] = waiting.submitted
         queue.waiting += 1
         heappush(queue.heap, ((*self._order(waiting), waiting.submitted), (name, index)))
         return self._fill([program.backend])
@@ -134,6 +139,19 @@ class Scheduler:
         elif index in program.waiting:
             del program.waiting[index]
             queue.waiting -= 1
+            self._compact(queue)
+
+    def _compact(self, queue: _Queue) -> None:
+        """Drop withdrawn requests once they outnumber the waiting: behind a starved order they would pile up."""
+        if len(queue.heap) <= 2 * queue.waiting + _SLACK:
+            return
+        queue.heap = [entry for entry in queue.heap if self._is_waiting(*entry)]
+        heapify(queue.heap)
+
+    def _is_waiting(self, rank: tuple[int, ...], key: Key) -> bool:
+        """Whether a queue entry still stands: its ticket, the last of `rank`, is the one its request waits with."""
+        program = self._programs.get(key[0])
+        return program is not None and program.waiting.get(key[1]) == rank[-1]
 
     def _end(self, name: str) -> list[Command]:
         program = self._programs.pop(name, None)
@@ -150,10 +168,10 @@ class Scheduler:
         for backend in backends:
             queue = self._queues[backend]
             while queue.running < queue.slots and queue.heap:
-                _, (name, index) = heappop(queue.heap)
-                program = self._programs.get(name)
-                if program is None or index not in program.waiting:
+                rank, (name, index) = heappop(queue.heap)
+                if not self._is_waiting(rank, (name, index)):
                     continue
+                program = self._programs[name]
                 del program.waiting[index]
                 program.running[index] = None
                 queue.waiting -= 1
