@@ -92,7 +92,7 @@ class Metrics:
         )
         self._program_errors = Counter(
             "quorate_program_errors_total",
-            "Programs that ended in an error, by OpenAI error type and HTTP status.",
+            "Requests refused and programs failed, by OpenAI error type and HTTP status.",
             ["model", "type", "status"],
             registry=registry,
         )
@@ -216,10 +216,13 @@ class Metrics:
 
     def program_failed(self, model: str, type: str, status: int, tokens: TokenFates = NO_TOKENS) -> None:
         """A program ended in an error, whose `type` and `status` these are. Its tokens were spent all the same."""
-        name = self._model(model)
         self._programs_in_flight.dec()
-        self._program_errors.labels(name, self._error_type(type), str(status)).inc()
-        self._spend(name, tokens)
+        self.refused(model, type, status)
+        self._spend(self._model(model), tokens)
+
+    def refused(self, model: str, type: str, status: int) -> None:
+        """A request was refused before it became a program (a bad field, an unknown model, a full queue)."""
+        self._program_errors.labels(self._model(model), self._error_type(type), str(status)).inc()
 
     def client_gone(self, model: str, *, stream: bool, tokens: TokenFates = NO_TOKENS) -> None:
         """A program's client left before its answer was complete."""

@@ -183,7 +183,14 @@ def test_names_follow_prometheus_conventions(metrics):
     """promtool, Prometheus' own linter, has nothing to say about the page."""
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("PROMTOOL IS MISSING: metric names are not linted (sh tests/deploy/install_prometheus.sh)")
+        pytest.skip("PROMTOOL IS MISSING: metric names are not linted (apt-get install prometheus)")
     answered(metrics)
     lint = subprocess.run([promtool, "check", "metrics"], input=metrics.render()[0], capture_output=True, timeout=15)
     assert (lint.returncode, lint.stderr, lint.stdout) == (0, b"", b"")
+
+
+def test_a_refused_request_is_an_error_but_never_was_a_program(metrics):
+    """What is turned away at the door counts as an error and leaves the gauge of running programs alone."""
+    metrics.refused("m", "invalid_request_error", 400)
+    assert value(metrics, "quorate_program_errors_total", model="m", type="invalid_request_error", status="400") == 1
+    assert value(metrics, "quorate_programs_in_flight") == 0
