@@ -1,0 +1,363 @@
+"""Any OpenAI-compatible server over HTTP/1.1 (or a unix socket): vLLM, llama.cpp, SGLang, hosted APIs.
+
+aiohttp rather than httpx: measured in docs/performance.md, section "Upstream client".
+"""
+
+import asyncio
+import io
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import SimpleNamespace, TracebackType
+from typing import Any, NoReturn, Self
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
+from server.backends.base import Call, Chunk
+from server.backends.sse import SseParser, error_object
+
+KEEP_ALIVE_SECONDS = 4.0
+"""uvicorn, and so vLLM, closes an idle connection after 5 s: let go of it before."""
+
+DRAIN_SECONDS = 0.05
+"""How long to wait after `[DONE]` for the end of the response, which lets the connection be used again."""
+
+MAX_ERROR_BYTES = 65536
+MAX_DIRECT_BYTES = 1 << 20
+"""aiohttp writes bodies over 1 MiB in pieces only when they come as a file."""
+
+UNAVAILABLE = frozenset({408, 429, 503})
+"""Statuses that speak about the backend's state and not about the request."""
+
+
+class HttpBackend:
+    """One upstream endpoint. See `server.backends.base.Backend` for the contract.
+
+    - `base_url` ends where `/chat/completions` begins, for example `http://host:8000/v1`. Its root (without the `/v1`)
+      carries `health_path`, `post_json` and `get_text`.
+    - `uds`: path of a unix socket to connect to; `base_url` then only names the paths and the `Host` header.
+    - `connect_seconds` bounds getting a connection (name look-up included) and the health check.
+    - `idle_seconds` bounds the wait for each next byte, the first included. There is no bound on the whole answer.
+    - `max_line_bytes` bounds one streamed event and one plain answer.
+    - `continuous_usage`: ask for usage on every chunk (vLLM's `continuous_usage_stats`).
+
+    The number of connections is not limited here: the scheduler bounds the requests in flight, and a second queue in
+    a pool would be one that nobody sees.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        api_key: str | None = None,
+        uds: str | None = None,
+        connect_seconds: float = 5.0,
+        idle_seconds: float = 120.0,
+        health_path: str = "/health",
+        max_line_bytes: int = 16 << 20,
+        continuous_usage: bool = False,
+    ) -> None:
+        if URL(base_url).scheme not in ("http", "https"):
+            raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
+        self.name = name
+        self._base = base_url.rstrip("/")
+        self._root = re.sub(r"/v\d+$", "", self._base)
+        self._uds = uds
+        self._connect_seconds, self._idle_seconds = connect_seconds, idle_seconds
+        self._health_path = health_path
+        self._max_bytes = max_line_bytes
+        self._stream_options = {"include_usage": True} | ({"continuous_usage_stats": True} if continuous_usage else {})
+        self._headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "quorate"}
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._pool: aiohttp.ClientSession | None = None
+        self._unpooled: aiohttp.ClientSession | None = None
+        self._responses: set[aiohttp.ClientResponse] = set()
+
+    def __repr__(self) -> str:
+        key = "'***'" if "authorization" in self._headers else None
+        url = str(URL(self._base).with_user(None))
+        return f"HttpBackend(name={self.name!r}, base_url={url!r}, api_key={key}, uds={self._uds!r})"
+
+    async def start(self) -> None:
+        """Open the pools. Nothing is connected yet, so that a backend that is down does not keep the gateway down."""
+        if self._pool is None:
+            self._pool = self._session(force_close=False)
+            self._unpooled = self._session(force_close=True)
+
+    async def aclose(self) -> None:
+        """Close every connection, those in use included: whoever still reads from one gets BackendBroken."""
+        for response in list(self._responses):
+            self.close(response)  # first, since closing the session does not wake a waiting reader
+        sessions, self._pool, self._unpooled = (self._pool, self._unpooled), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    def stream(
+        self, call: Call, *, path: str = "/chat/completions"
+    ) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """A streamed completion; `path` is relative to `base_url`. Usage is always asked for.
+
+        Entering raises BackendRejected (4xx), BackendUnavailable (no connection, 408, 429, 503), BackendTimeout, or
+        BackendBroken (other statuses). Iterating raises BackendBroken or BackendTimeout.
+        """
+        options = call.body.get("stream_options")
+        asked = options if isinstance(options, Mapping) else {}
+        body = {**call.body, "stream": True, "stream_options": {**asked, **self._stream_options}}
+        return _Stream(self, self._base + path, body, call.headers)
+
+    async def complete(self, call: Call, *, path: str = "/chat/completions") -> dict[str, Any]:
+        """A plain completion; `path` is relative to `base_url`. Raises what `stream` raises."""
+        body = {key: value for key, value in call.body.items() if key != "stream_options"} | {"stream": False}
+        return await self._exchange("POST", self._base + path, body, call.headers)
+
+    async def post_json(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """POST to a path at the server's root (llama.cpp's `/apply-template`, vLLM's `/tokenize`)."""
+        return await self._exchange("POST", self._root + path, payload, {})
+
+    async def get_text(self, path: str) -> str:
+        """GET a path at the server's root (`/metrics`)."""
+        return (await self._read("GET", self._root + path, None, {})).decode(errors="replace")
+
+    async def healthy(self) -> bool:
+        """Whether the health check answers 200 on a new connection within `connect_seconds`."""
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                status = await self._probe(self._root + self._health_path)
+                return (await self._probe(self._base + "/models") if status == 404 else status) == 200
+        except (TimeoutError, aiohttp.ClientError, OSError, BackendError):
+            return False
+
+    async def _probe(self, url: str) -> int:
+        session = _opened(self._unpooled)
+        async with session.get(url, headers=self._headers, allow_redirects=False) as response:
+            return response.status
+
+    async def _exchange(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+        data = await self._read(method, url, body, headers)
+        try:
+            parsed = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise BackendBroken(f"Backend {self.name} answered with broken JSON.") from error
+        if not isinstance(parsed, dict):
+            raise BackendBroken(f"Backend {self.name} answered with JSON that is not an object.")
+        if parsed.get("error") is not None:
+            raise BackendBroken(f"Backend {self.name} failed: {error_object(data)['message']}")
+        return parsed
+
+    async def _read(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> bytes:
+        """One request, its whole answer. However it ends, no half-read connection goes back to the pool."""
+        response = await self.open(method, url, body, headers)
+        try:
+            with self.translated():
+                data, whole = await _read_up_to(response.content, self._max_bytes)
+        finally:
+            self.close(response)
+        if not whole:
+            raise BackendBroken(f"Backend {self.name} answered with more than {self._max_bytes} bytes.")
+        return data
+
+    async def open(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Send a request and wait for a status line of 200; every other one is raised as what it means.
+
+        The bound on the whole wait is there for a server that stops reading in the middle of a long request, which no
+        bound on the time between received bytes notices.
+        """
+        data = None if body is None else _encode(body)
+        merged = {key.lower(): value for key, value in headers.items()} | self._headers
+        with self.translated():
+            async with asyncio.timeout(self._connect_seconds + self._idle_seconds):
+                response = await self._send(method, url, data, merged)
+        self._responses.add(response)
+        if response.status != 200:
+            await self._refuse(response)
+        return response
+
+    def close(self, response: aiohttp.ClientResponse) -> None:
+        """Give back the connection of a whole answer; close any other at once."""
+        self._responses.discard(response)
+        response.close()
+
+    async def _send(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """Send, and send once more on a new connection if a kept one turns out to have been closed by the server.
+
+        A new connection that is dropped is not tried again: the server may be dying of this very request.
+        """
+        attempt = SimpleNamespace(reused=False)
+        try:
+            return await _request(_opened(self._pool), method, url, data, headers, attempt)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not attempt.reused:
+                raise
+        return await _request(_opened(self._unpooled), method, url, data, headers, attempt)
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
+        status = response.status
+        try:
+            with self.translated():
+                body, _ = await _read_up_to(response.content, MAX_ERROR_BYTES)
+        finally:
+            self.close(response)
+        error = error_object(body)
+        message = f"Backend {self.name} answered {status}: {error['message'] or response.reason}"
+        if status in UNAVAILABLE:
+            raise BackendUnavailable(message)
+        if 400 <= status < 500:
+            raise BackendRejected(status, error)
+        raise BackendBroken(message)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """aiohttp's errors become ours."""
+        try:
+            yield
+        except aiohttp.ConnectionTimeoutError as error:
+            raise BackendUnavailable(f"No connection to backend {self.name} in {self._connect_seconds:g} s.") from error
+        except TimeoutError as error:
+            raise BackendTimeout(f"Backend {self.name} sent no byte for {self._idle_seconds:g} s.") from error
+        except aiohttp.ClientConnectionError as error:
+            raise BackendUnavailable(f"Backend {self.name} cannot be reached: {error}") from error
+        except aiohttp.ClientError as error:
+            raise BackendBroken(f"Backend {self.name} broke off or sent broken HTTP: {error}") from error
+
+    def parser(self) -> SseParser:
+        return SseParser(self._max_bytes)
+
+    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        """A session that follows nothing from the environment (proxies, netrc) and keeps no cookies."""
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds, sock_read=self._idle_seconds)
+        return aiohttp.ClientSession(
+            connector=self._connector(force_close=force_close),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
+            trust_env=False,
+        )
+
+    def _connector(self, *, force_close: bool) -> aiohttp.BaseConnector:
+        # aiohttp refuses a keep-alive time, be it None, together with force_close.
+        options: dict[str, Any] = {"force_close": True} if force_close else {"keepalive_timeout": KEEP_ALIVE_SECONDS}
+        if self._uds is not None:
+            return aiohttp.UnixConnector(self._uds, limit=0, **options)
+        return aiohttp.TCPConnector(limit=0, **options)
+
+
+class _Stream:
+    """The context manager and iterator that `HttpBackend.stream` returns. One use."""
+
+    def __init__(self, backend: HttpBackend, url: str, body: Any, headers: Mapping[str, str]) -> None:
+        self._backend, self._url, self._body, self._headers = backend, url, body, headers
+        self._parser = backend.parser()
+        self._ready: deque[Chunk] = deque()
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Self:
+        self._response = await self._backend.open("POST", self._url, self._body, self._headers)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection at once, which tells the engine to stop, unless the answer is whole."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        try:
+            if self._parser.done and kind is None:
+                await _drain(response)
+        finally:
+            self._backend.close(response)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while not self._ready:
+            if self._parser.failure is not None:
+                raise self._parser.failure
+            if self._parser.done or self._response is None:
+                raise StopAsyncIteration
+            await self._receive(self._response)
+        return self._ready.popleft()
+
+    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+        with self._backend.translated():
+            data = await _next_bytes(response.content)
+        if data:
+            self._ready.extend(self._parser.feed(data))
+        else:
+            self._parser.end()
+
+
+async def _request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    data: bytes | None,
+    headers: dict[str, str],
+    attempt: SimpleNamespace,
+) -> aiohttp.ClientResponse:
+    body = io.BytesIO(data) if data is not None and len(data) > MAX_DIRECT_BYTES else data
+    return await session.request(
+        method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=attempt
+    )
+
+
+async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True
+
+
+async def _next_bytes(content: aiohttp.StreamReader) -> bytes:
+    """What has come, at least one byte; nothing at the end of the body."""
+    try:
+        return await content.readany()
+    except aiohttp.ClientConnectionError as error:
+        if isinstance(error, TimeoutError):
+            raise
+        # Before the status line this means "unavailable"; within a body it is a cut.
+        raise aiohttp.ClientPayloadError(str(error)) from error
+    except RuntimeError as error:  # aiohttp's word for a read after the session was closed
+        raise aiohttp.ClientPayloadError(str(error)) from error
+
+
+async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+    """At least `limit` bytes if there are so many, and whether that was all."""
+    data = bytearray()
+    while len(data) <= limit:
+        piece = await _next_bytes(content)
+        if not piece:
+            return bytes(data), True
+        data += piece
+    return bytes(data), False
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read the last bytes of a whole answer; aiohttp then puts the connection back into its pool by itself."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while await _next_bytes(response.content):
+                pass
+    except (TimeoutError, aiohttp.ClientError):
+        return
+
+
+def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise BackendUnavailable("The backend has not been started, or is closed.")
+    return session
+
+
+def _encode(body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        raise BackendRejected(400, {"message": f"The request cannot be written as JSON: {error}"}) from error
