@@ -11,7 +11,8 @@ TEXT = (*PROSE, ".json", ".txt", ".cfg", ".ini")
 THIS = Path(__file__)
 """The one file that must spell out what it looks for."""
 
-MACHINE = re.compile(r"(?<![\w.~-])/(work|home|root|Users|private|mnt)/[\w.]")
+# Containers that run as root keep their models under /root/.cache; that is a path of the image, not of a developer.
+MACHINE = re.compile(r"(?<![\w.~-])/(work|home|root(?!/\.cache/)|Users|private|mnt)/[\w.]")
 SCRATCH = re.compile(r"(?<![\w.~-])/tmp/[\w.]")
 LATER = re.compile(r"\b(TODO|FIXME|XXX)\b|#\s*todo\b|(?i:simplified for now|not implemented yet)")
 
