@@ -187,12 +187,13 @@ class LiveProgram:
         self._tasks[index] = task
 
     def abort(self, request: Request) -> Sample:
-        """See `core.program.Port`. The task closes its connection at its next step."""
+        """See `core.program.Port`. The task closes its connection at its next step, and then gives its slot back."""
         record = self._records[request.index]
         task = self._tasks.get(request.index)
         if task is not None:
             task.cancel()
-        self._runtime.handle(RequestAborted(request.program, request.index))
+        else:
+            self._runtime.handle(RequestAborted(request.program, request.index))
         assembly = record.assembly
         sample = Sample(
             request.index,
@@ -309,6 +310,7 @@ class LiveProgram:
         metrics.sample_ended(self._job.model, backend.name, outcome.value, self._seconds(record))
         if outcome is Outcome.ABORTED and record.ended is not None:
             metrics.sample_aborted_closed(backend.name, (now - record.ended) / NANOS)
+            self._runtime.handle(RequestAborted(self._job.id, record.request.index))
 
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
