@@ -124,7 +124,7 @@ class Program:
         """With the token budget spent, nothing runs on."""
         if not self.exhausted:
             return False
-        for scope in {id(scope): scope for _, scope in self._live.values()}.values():
+        for scope in {id(scope): scope for _, scope in reversed(self._live.values())}.values():
             scope.cut()
         return True
 
@@ -141,7 +141,7 @@ class Program:
     def close(self) -> None:
         """End the program: every request still alive is aborted, none can be launched any more."""
         self._closed = True
-        for index in tuple(self._live):
+        for index in sorted(self._live, reverse=True):
             self.abort(index)
 
     def wait(self) -> Awaitable[None]:
@@ -219,13 +219,16 @@ class FanOut:
         partial = [sample for sample in self.close() if sample.usage.completion]
         self.ended_by = StopReason.MAX_TOKENS
         if partial and not self._ready and not self._yielded:
-            longest = max(partial, key=lambda sample: sample.usage.completion)
+            longest = max(partial, key=lambda sample: (sample.usage.completion, -sample.index))
             self._ready.append(replace(longest, outcome=Outcome.TRUNCATED, finish_reason="length"))
 
     def close(self) -> list[Sample]:
-        """Launch nothing more and abort what runs; returns the beginnings that were made."""
+        """Launch nothing more and abort what runs; returns the beginnings that were made.
+
+        The newest goes first: what still waits is withdrawn before a slot falls free, so that none starts for nothing.
+        """
         self._over = True
-        running, self._running = sorted(self._running), set()
+        running, self._running = sorted(self._running, reverse=True), set()
         ended = [self._program.abort(index) for index in running]
         return [sample for sample in ended if sample is not None]
 

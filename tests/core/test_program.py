@@ -74,9 +74,27 @@ def test_leaving_the_scope_aborts_what_runs_and_keeps_its_tokens(desk):
     desk.program.progress(1, Usage(completion=7))
     desk.finish(0, "a", tokens=5)
     assert step(run) == "a"
-    assert (desk.live, desk.aborted) == ([], [1, 2])
+    assert (desk.live, desk.aborted) == ([], [2, 1])
     assert desk.program.ledger.completion_tokens == 12
     assert desk.program.ledger.outcomes[Outcome.ABORTED] == 2
+
+
+def test_what_waits_is_withdrawn_before_a_slot_falls_free(desk):
+    """The newest request is aborted first: a scheduler never starts a request that is about to be aborted."""
+
+    async def two_scopes(program):
+        async with program.fan_out(2) as outer:
+            async for _ in outer:
+                await program.sample()
+
+    run = two_scopes(desk.program)
+    step(run)
+    desk.finish(0)
+    step(run)
+    assert desk.live == [1, 2]
+    desk.program.close()
+    assert desk.aborted == [2, 1]
+    run.close()
 
 
 def test_requests_that_never_started_are_not_counted_as_aborted(desk):
@@ -85,7 +103,7 @@ def test_requests_that_never_started_are_not_counted_as_aborted(desk):
     run = collect(desk.program, 4)
     step(run)
     desk.program.close()
-    assert desk.aborted == [0, 1, 2, 3]
+    assert desk.aborted == [3, 2, 1, 0]
     assert desk.program.ledger.started == 0
     assert sum(desk.program.ledger.outcomes.values()) == 0
     run.close()
@@ -97,7 +115,7 @@ def test_closing_the_program_before_its_strategy_is_safe(desk):
     step(run)
     desk.program.close()
     run.close()
-    assert desk.aborted == [0, 1, 2]
+    assert desk.aborted == [2, 1, 0]
 
 
 def test_nothing_can_be_launched_once_the_program_has_ended(desk):
@@ -153,7 +171,7 @@ def test_a_rejected_request_ends_the_fan_out_with_the_upstream_error(desk):
     desk.fail(1, BackendRejected(400, {"message": "too long", "param": "max_tokens"}))
     with pytest.raises(BackendRejected, match="too long"):
         step(run)
-    assert desk.aborted == [0, 2]
+    assert desk.aborted == [2, 0]
 
 
 def test_remaining_counts_what_may_still_come(desk):
@@ -175,7 +193,8 @@ def test_remaining_counts_what_may_still_come(desk):
     assert step(run) == [3, 1, 0]
 
 
-def test_the_token_budget_cuts_what_runs_and_keeps_the_longest_beginning(desk):
+@pytest.mark.parametrize(("tokens", "kept"), [((4, 6), 1), ((6, 4), 0), ((5, 5), 0)])
+def test_the_token_budget_cuts_what_runs_and_keeps_the_longest_beginning(desk, tokens, kept):
     """With no sample finished, the longest beginning stands as truncated; the ledger books aborts."""
     program = desk.open(max_samples=2, max_tokens=10)
 
@@ -185,13 +204,13 @@ def test_the_token_budget_cuts_what_runs_and_keeps_the_longest_beginning(desk):
 
     run = whole(program)
     step(run)
-    program.progress(0, Usage(completion=4))
+    program.progress(0, Usage(completion=tokens[0]))
     assert desk.live == [0, 1]
-    program.progress(1, Usage(completion=6))
+    program.progress(1, Usage(completion=tokens[1]))
     assert desk.live == []
     found, ended_by = step(run)
     assert [(sample.index, sample.outcome, sample.finish_reason) for sample in found] == [
-        (1, Outcome.TRUNCATED, "length")
+        (kept, Outcome.TRUNCATED, "length")
     ]
     assert ended_by is StopReason.MAX_TOKENS
     assert program.ledger.outcomes[Outcome.ABORTED] == 2
