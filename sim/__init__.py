@@ -1,0 +1,1 @@
+"""The same strategies and scheduler under virtual time: kernel, recorded traces, replay."""

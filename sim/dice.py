@@ -1,0 +1,12 @@
+"""The only place where chance enters: generators seeded by what they are for, never shared."""
+
+from random import Random
+
+
+def dice(seed: int, program: str, index: int = -1) -> Random:
+    """A generator for one sample of one program (or, without an index, for the program itself).
+
+    Its stream depends on nothing else, so that the k-th sample of a program is the same under every policy and in
+    every process, and policies can be compared pairwise.
+    """
+    return Random(f"{seed}/{index}/{program}")

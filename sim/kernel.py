@@ -1,0 +1,399 @@
+"""The virtual-time driver: runs strategies on drawn samples, under the scheduler's commands, as fast as Python can.
+
+A trampoline over an event heap. Time is an integer (nanoseconds) and ties break by sequence number, so that a run
+repeats exactly. Programs, scopes and ledgers are those of the live driver (`core.program`), and so is the scheduler.
+"""
+
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import Any
+
+from core.budget import Budget, Ledger
+from core.context import Strategy
+from core.errors import DeadlineExceeded, Overloaded, QuorateError
+from core.program import Program
+from core.types import NANOS, Answer, Outcome, Prompt, Request, Sample, StopReason, Usage
+from scheduler.events import (
+    Cancel,
+    Command,
+    Event,
+    ProgramArrived,
+    ProgramEnded,
+    ProgramReported,
+    Refuse,
+    RequestAborted,
+    RequestEnded,
+    RequestSubmitted,
+    Start,
+)
+from scheduler.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a request will turn out to be after `nanos` of service; its tokens are made evenly over that time."""
+
+    nanos: int
+    answer: str | None = None
+    outcome: Outcome = Outcome.FINISHED
+    usage: Usage = field(default_factory=Usage)
+    message: Mapping[str, Any] = field(default_factory=dict)
+    finish_reason: str | None = "stop"
+    error: QuorateError | None = None
+
+
+Source = Callable[[Request], Drawn]
+"""Where samples come from. A `QuorateError` that it raises is a request that failed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A program to come: `at` and `gone_at` (the client hangs up) in nanoseconds of virtual time."""
+
+    name: str
+    strategy: Strategy
+    prompt: Prompt = field(default_factory=lambda: Prompt({}))
+    budget: Budget = field(default_factory=Budget)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    at: int = 0
+    backend: str = "sim"
+    priority: int = 0
+    gone_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that is over: its answer or its error, neither if the client left. Times in nanoseconds."""
+
+    name: str
+    answer: Answer | None
+    error: QuorateError | None
+    ledger: Ledger
+    planned: int
+    arrived: int
+    ended: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client left before there was anything to say."""
+        return self.answer is None and self.error is None
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """A running request: what it will be, and since when it runs."""
+
+    index: int
+    drawn: Drawn
+    since: int
+
+    def tokens(self, now: int) -> int:
+        """Completion tokens made by `now`."""
+        whole, nanos = self.drawn.usage.completion, self.drawn.nanos
+        return whole if now >= self.since + nanos else whole * (now - self.since) // nanos
+
+    def usage(self, now: int) -> Usage:
+        """Tokens made by `now`; reasoning comes first."""
+        made = self.tokens(now)
+        return Usage(self.drawn.usage.prompt, made, min(made, self.drawn.usage.reasoning))
+
+    def sample(self) -> Sample:
+        """The request as it ends by itself."""
+        drawn = self.drawn
+        return Sample(
+            self.index,
+            drawn.outcome,
+            drawn.answer,
+            drawn.message,
+            drawn.finish_reason,
+            drawn.usage,
+            drawn.nanos / NANOS,
+            drawn.error,
+        )
+
+
+class _Pause:
+    """Suspends a strategy once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+class _Run:
+    """One program under virtual time: the `Port` of its `core.program.Program`."""
+
+    __slots__ = ("_steps", "arrival", "awake", "calls", "kernel", "over", "plan", "program", "queued")
+
+    def __init__(self, kernel: "Kernel", arrival: Arrival) -> None:
+        self.kernel = kernel
+        self.arrival = arrival
+        self.program = Program(arrival.name, arrival.prompt, arrival.budget, self)
+        self.queued: dict[int, Request] = {}
+        self.calls: dict[int, _Call] = {}
+        self.awake = True
+        self.over = False
+        self.plan = 0
+        self._steps = arrival.strategy(self.program, **arrival.options).__await__()
+
+    def submit(self, request: Request) -> None:
+        """See `core.program.Port`."""
+        self.queued[request.index] = request
+        self.kernel.tell(RequestSubmitted(request.program, request.index))
+
+    def abort(self, request: Request) -> Sample:
+        """See `core.program.Port`."""
+        index, now = request.index, self.kernel.now
+        self.queued.pop(index, None)
+        call = self.calls.pop(index, None)
+        self.kernel.tell(RequestAborted(request.program, index))
+        if call is None:
+            return Sample(index, Outcome.ABORTED)
+        return Sample(index, Outcome.ABORTED, usage=call.usage(now), seconds=(now - call.since) / NANOS)
+
+    def report(self, answer: Answer) -> None:
+        """See `core.program.Port`."""
+        self.kernel.tell(ProgramReported(self.arrival.name, answer.certainty))
+
+    def wake(self) -> None:
+        """See `core.program.Port`."""
+        self.awake = True
+
+    def wait(self) -> Awaitable[None]:
+        """See `core.program.Port`."""
+        return _Pause()
+
+    def step(self) -> None:
+        """Let the strategy run until it waits for something that has not happened yet."""
+        while self.awake and not self.over:
+            self.awake = False
+            try:
+                waits_for = self._steps.send(None)
+            except StopIteration as stop:
+                if stop.value is None:
+                    raise TypeError(f"The strategy of {self.arrival.name!r} returned no answer.") from None
+                self.kernel.end(self, answer=stop.value)
+            except QuorateError as error:
+                self.kernel.end(self, error=error)
+            else:
+                if waits_for is not None:
+                    raise TypeError(f"Under virtual time a strategy waits for its context alone, not {waits_for!r}.")
+
+    def account(self) -> None:
+        """Book the tokens that running requests have made by now."""
+        for index, call in tuple(self.calls.items()):
+            self.program.progress(index, call.usage(self.kernel.now))
+
+    def close(self) -> None:
+        """Unwind the strategy; whatever it does meanwhile, no request survives."""
+        self.over = True
+        try:
+            with suppress(QuorateError):
+                self._steps.close()
+        finally:
+            self.program.close()
+
+    def spent_at(self) -> int | None:
+        """When the running requests will have spent the token budget, if they do."""
+        limit, now = self.arrival.budget.max_tokens, self.kernel.now
+        if limit is None or not self.calls:
+            return None
+        ledger, calls = self.program.ledger, tuple(self.calls.values())
+        booked = sum(ledger.usage[call.index].completion for call in calls)
+        times = range(now, max(call.since + call.drawn.nanos for call in calls) + 1)
+        left = limit - ledger.completion_tokens + booked
+        if sum(call.drawn.usage.completion for call in calls) < left:
+            return None
+        return times[bisect_left(times, left, key=lambda t: sum(call.tokens(t) for call in calls))]
+
+
+class Kernel:
+    """Runs programs to their end under virtual time.
+
+    Args:
+        scheduler: Decides which request starts when; a fresh one.
+        source: Draws what each request will turn out to be.
+        on_event: Called after every event that changed something (to check invariants, or to meddle).
+        recorder: Gets every scheduler event with its time (the event log).
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        source: Source,
+        *,
+        on_event: Callable[["Kernel"], None] | None = None,
+        recorder: Callable[[Event, int], None] | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self.now = 0
+        self._source = source
+        self._on_event = on_event
+        self._recorder = recorder
+        self._heap: list[tuple[int, int, Callable[..., bool], tuple[Any, ...]]] = []
+        self._sequence = 0
+        self._runs: dict[str, _Run] = {}
+        self._ended: dict[str, Ended] = {}
+        self._stopping = False
+
+    def run(self, arrivals: Iterable[Arrival]) -> list[Ended]:
+        """Run these programs until all are over; the results come in the order of the arguments.
+
+        A `QuorateError` ends its program alone. Anything else that a strategy or the source raises is a bug: every
+        program is closed, and it is raised here.
+        """
+        names: dict[str, None] = {}
+        for arrival in arrivals:
+            if arrival.name in names or arrival.name in self._ended:
+                raise ValueError(f"There are two programs named {arrival.name!r}.")
+            names[arrival.name] = None
+            self._at(arrival.at, self._arrive, arrival)
+        try:
+            self._loop()
+        finally:
+            self._close()
+        return [self._ended[name] for name in names]
+
+    @property
+    def programs(self) -> dict[str, Program]:
+        """Programs that have arrived and not ended."""
+        return {name: run.program for name, run in self._runs.items()}
+
+    @property
+    def running(self) -> list[tuple[str, int]]:
+        """Requests that run on a backend, by program and index."""
+        return [(name, index) for name, run in self._runs.items() for index in run.calls]
+
+    def disconnect(self, name: str) -> None:
+        """The client of this program hangs up now."""
+        run = self._runs.get(name)
+        if run is not None:
+            self.end(run)
+
+    def tell(self, event: Event) -> None:
+        """Feed the scheduler and carry out what it commands."""
+        if self._recorder is not None:
+            self._recorder(event, self.now)
+        for command in self.scheduler.handle(event, self.now):
+            self._execute(command)
+
+    def end(self, run: _Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
+        """The program is over, whatever ended it."""
+        name = run.arrival.name
+        try:
+            run.close()
+        finally:
+            del self._runs[name]
+            self.tell(ProgramEnded(name))
+        program = run.program
+        self._ended[name] = Ended(name, answer, error, program.ledger, program.planned, run.arrival.at, self.now)
+
+    def _at(self, when: int, action: Callable[..., bool], *arguments: Any) -> None:
+        """Do something later; it answers whether it was still of any consequence."""
+        self._sequence += 1
+        heappush(self._heap, (when, self._sequence, action, arguments))
+
+    def _loop(self) -> None:
+        while self._heap:
+            when, _, action, arguments = heappop(self._heap)
+            self.now = max(self.now, when)
+            if action(*arguments) and self._on_event is not None:
+                self._on_event(self)
+        if self._runs:
+            raise RuntimeError(f"These programs wait for something that never comes: {', '.join(self._runs)}.")
+
+    def _close(self) -> None:
+        """Leave nothing behind, even if closing one program fails."""
+        self._stopping = True
+        with ExitStack() as stack:
+            for run in self._runs.values():
+                stack.callback(self.end, run)
+        self._heap.clear()
+        self._stopping = False
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case Start(name, index, _) if not self._stopping:
+                self._start(self._runs[name], index)
+            case Refuse(_, retry_after):
+                raise Overloaded("Too many requests are waiting. Try again later.", retry_after=retry_after)
+            case Start() | Cancel():
+                pass  # everything is being closed; and a program aborts its own requests before it ends
+
+    def _start(self, run: _Run, index: int) -> None:
+        """A request got its slot: draw what it will be."""
+        request = run.queued[index]
+        try:
+            drawn = self._source(request)
+        except QuorateError as error:
+            drawn = Drawn(0, None, Outcome.FAILED, finish_reason=None, error=error)
+        call = _Call(index, drawn, self.now)
+        del run.queued[index]
+        run.calls[index] = call
+        run.program.started(index)
+        self._at(self.now + drawn.nanos, self._complete, run, call)
+        self._plan_cut(run)
+
+    def _plan_cut(self, run: _Run) -> None:
+        """Come back when the token budget will be spent. A later plan replaces an earlier one."""
+        when = run.spent_at()
+        if when is not None:
+            run.plan += 1
+            self._at(when, self._cut, run, run.plan)
+
+    def _arrive(self, arrival: Arrival) -> bool:
+        try:
+            self.tell(ProgramArrived(arrival.name, arrival.backend, arrival.priority))
+        except Overloaded as error:
+            self._ended[arrival.name] = Ended(arrival.name, None, error, Ledger(), 0, arrival.at, self.now)
+            return True
+        run = self._runs[arrival.name] = _Run(self, arrival)
+        if arrival.budget.max_nanos is not None:
+            self._at(self.now + arrival.budget.max_nanos, self._deadline, run)
+        if arrival.gone_at is not None:
+            self._at(arrival.gone_at, self._leave, run)
+        run.step()
+        return True
+
+    def _complete(self, run: _Run, call: _Call) -> bool:
+        """A request ends by itself, unless it was aborted meanwhile."""
+        if run.calls.get(call.index) is not call:
+            return False
+        del run.calls[call.index]
+        run.account()
+        self.tell(RequestEnded(run.arrival.name, call.index, call.drawn.outcome))
+        run.program.deliver(call.sample())
+        run.step()
+        return True
+
+    def _cut(self, run: _Run, plan: int) -> bool:
+        """The token budget is spent now, or, if requests were aborted since the plan was made, somewhat later."""
+        if run.over or plan != run.plan:
+            return False
+        run.account()
+        run.step()
+        if not run.over:
+            self._plan_cut(run)
+        return True
+
+    def _deadline(self, run: _Run) -> bool:
+        """The last reported answer becomes the answer."""
+        if run.over:
+            return False
+        if run.program.reported is not None:
+            self.end(run, answer=replace(run.program.reported, stop_reason=StopReason.DEADLINE))
+        else:
+            seconds = run.arrival.budget.max_seconds
+            message = f"No sample finished within {seconds:g} seconds."
+            self.end(run, error=DeadlineExceeded(message, param="compute_budget.max_seconds"))
+        return True
+
+    def _leave(self, run: _Run) -> bool:
+        if run.over:
+            return False
+        self.end(run)
+        return True
