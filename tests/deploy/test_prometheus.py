@@ -1,0 +1,109 @@
+"""A real Prometheus scrapes the gateway's metrics, and every query of the dashboard returns data."""
+
+import math
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from server.metrics import Metrics, TokenFates
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def one_round(metrics: Metrics) -> None:
+    """Programs, samples and troubles of every kind the gateway counts."""
+    for backend, outcome in (("small", "finished"), ("small", "aborted"), ("large", "truncated"), ("large", "failed")):
+        metrics.sample_started(backend)
+        metrics.sample_ended("reasoner", backend, outcome, 0.4)
+        metrics.sample_aborted_closed(backend, 0.004)
+        metrics.backend_up(backend, True)
+    spent = TokenFates(selected=120, discarded=300, aborted=40, prompt=900, saved=1_200)
+    for strategy, reason, certainty in (("self_consistency", "certain", 0.97), ("direct", "single", None)):
+        metrics.program_started()
+        metrics.first_byte("reasoner", 0.05)
+        metrics.program_ended(
+            "reasoner", strategy, reason, seconds=0.9, overhead=0.0015, certainty=certainty, tokens=spent
+        )
+    metrics.program_started()
+    metrics.program_failed("reasoner", "upstream_error", 502, TokenFates(discarded=10))
+    metrics.refused("nobody", "invalid_request_error", 404)
+    for stream in (True, False):
+        metrics.program_started()
+        metrics.client_gone("reasoner", stream=stream, tokens=TokenFates(aborted=5))
+    metrics.queued(2)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[str]:
+    """Address of a server whose metrics move with every scrape."""
+    metrics = Metrics()
+    metrics.serve("reasoner", "small")
+    metrics.serve("reasoner", "large")
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            one_round(metrics)
+            body, content_type = metrics.render()
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def scraped(page, start_prometheus):
+    """A Prometheus that has scraped the page a few times."""
+    prometheus = start_prometheus(page)
+    scrapes = prometheus.wait_for("count_over_time(up[1m])", lambda values: values and values[0] >= 3, seconds=20)
+    assert scrapes and scrapes[0] >= 3, "Prometheus did not scrape"
+    return prometheus
+
+
+def test_every_query_of_the_dashboard_returns_data(scraped, panel_query):
+    """With traffic of every kind, no panel stays empty and no number is undefined."""
+    values = scraped.query(panel_query.promql)
+    assert values, f"no data: {panel_query.promql}"
+    assert all(math.isfinite(value) for value in values), f"{values}: {panel_query.promql}"
+
+
+def test_the_scrape_itself_is_clean(scraped):
+    """The target is up and none of its samples were refused."""
+    assert scraped.query('up{job="quorate"}') == [1]
+    (scrape,) = scraped.query('scrape_samples_scraped{job="quorate"}')
+    assert scraped.query('scrape_samples_post_metric_relabeling{job="quorate"}') == [scrape]
+
+
+def test_numbers_are_what_was_counted(scraped):
+    """Shares on the dashboard are the shares that went in: the chain from counter to panel keeps its meaning."""
+    made = 'sum(rate(quorate_tokens_total{fate!="prompt"}[1m]))'
+    assert scraped.query(f'sum(rate(quorate_tokens_total{{fate="selected"}}[1m])) / {made}') == [
+        pytest.approx(240 / 940, rel=0.02)
+    ]
+    assert scraped.query(
+        'sum(rate(quorate_abort_seconds_bucket{le="0.1"}[1m])) / sum(rate(quorate_abort_seconds_count[1m]))'
+    ) == [1]
+
+
+def test_the_shipped_configuration_is_valid(promtool, root):
+    """Prometheus' own linter accepts deploy/prometheus/prometheus.yml without a warning."""
+    check = subprocess.run(
+        [promtool, "check", "config", "--lint-fatal", str(root / "deploy" / "prometheus" / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
