@@ -1,0 +1,283 @@
+"""The embedded engine: llama.cpp in a child process, spoken to over a unix socket. No GPU, any GGUF file.
+
+The engine shows the gateway the same face as vLLM: same chunks, same defaults, real token counts. It is driven by
+streamed requests only, because llama.cpp notices late, or not at all, that the client of a plain one has left.
+"""
+
+import os
+import sys
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from core.errors import BackendBroken, BackendRejected, BackendUnavailable
+from server.backends import gguf, llama_child
+from server.backends.base import Call, Chunk
+from server.backends.http import HttpBackend
+from server.backends.llama_answers import PlainAnswer, Translation
+from server.backends.llama_dialect import (
+    chat_request,
+    cut_after,
+    final_text,
+    is_constrained,
+    is_thinking,
+    raw_request,
+    refuse,
+    template_request,
+    wants_continuation,
+)
+from server.backends.llama_process import Limits, Supervisor
+
+_LONGEST_FOLDER = 70
+"""Bytes. A socket's whole path may have 107 on Linux, 103 on macOS; ours adds some 30."""
+
+DEFAULT_CONTEXT = 4096
+
+_PROBE_MESSAGES = ({"role": "user", "content": "x"},)
+_PROBE = {"messages": _PROBE_MESSAGES, "grammar": 'root ::= "a"', "max_tokens": 2}
+_REMEMBERED_TEMPLATES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """Requests in the engine now: in a slot, and waiting for one."""
+
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    path: str
+    body: Mapping[str, Any]
+    translation: Translation
+
+
+class EmbeddedBackend:
+    """llama.cpp as a `server.backends.base.Backend`.
+
+    - `model_path`: a GGUF file of any architecture that llama.cpp knows.
+    - `slots`: requests served at once, and the ceiling of `n`; more wait inside the engine. Each slot reserves memory
+      for `context` tokens.
+    - `context`: tokens (prompt and answer) per slot; by default what the model was trained for, at most 4096.
+    - `threads`: more than one only pays off for larger models on idle cores.
+    - `connect_seconds`, `idle_seconds`, `continuous_usage`: as for `HttpBackend`.
+    - `limits`: the waits around the child process.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model_path: str | os.PathLike[str],
+        slots: int = 16,
+        context: int | None = None,
+        threads: int = 1,
+        connect_seconds: float = 5.0,
+        idle_seconds: float = 120.0,
+        continuous_usage: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self.name = name
+        self._model = Path(model_path)
+        self._slots, self._threads = slots, threads
+        self._context = context or DEFAULT_CONTEXT
+        self._context_given = context is not None
+        self._connect_seconds, self._idle_seconds = connect_seconds, idle_seconds
+        self._continuous_usage = continuous_usage
+        self._limits = limits or Limits()
+        self._resources = AsyncExitStack()
+        self._engine: Supervisor | None = None
+        self._http: HttpBackend | None = None
+        self._templates: dict[bytes, bool | None] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id while it lives."""
+        return self._engine.pid if self._engine is not None else None
+
+    async def start(self) -> None:
+        """Start the engine and wait until it answers. Raises BackendUnavailable with the reason, leaving nothing."""
+        if self._engine is not None:
+            return
+        trained = _trained_context(self._model)
+        if not self._context_given:
+            self._context = min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        async with AsyncExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="quorate-", dir=_short_folder()))
+            socket = str(Path(folder) / "engine.sock")
+            engine = Supervisor(self._command(socket), name=self.name, limits=self._limits)
+            http = self._connect(socket)
+            await engine.start()
+            stack.push_async_callback(engine.aclose)
+            await http.start()
+            stack.push_async_callback(http.aclose)
+            stack.callback(self._forget)
+            self._engine, self._http = engine, http
+            with suppress(BackendRejected, BackendBroken):  # a template that cannot be rendered fails its requests
+                await self._opens_thought({})
+            self._resources = stack.pop_all()
+
+    async def aclose(self) -> None:
+        """Close connections, end the engine, remove its folder."""
+        await self._resources.aclose()
+
+    async def healthy(self) -> bool:
+        """Whether the engine answers its health check now."""
+        return self._engine is not None and self._engine.up and await self._client().healthy()
+
+    async def metrics(self) -> EngineLoad:
+        """What the engine's own gauges say. Raises BackendError."""
+        text = await self._client().get_text("/metrics")
+        gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return EngineLoad(
+            running=int(float(gauges["llamacpp:requests_processing"])),
+            waiting=int(float(gauges["llamacpp:requests_deferred"])),
+        )
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Backend.stream`. The last chunk always carries usage."""
+        if self._engine is None:
+            raise BackendUnavailable(f"Backend {self.name} has not been started, or is closed.")
+        await self._engine.available()
+        async with AsyncExitStack() as stack:
+            try:
+                request = await self._prepare(call.body)
+                upstream = self._client().stream(replace(call, body=request.body), path=request.path)
+                chunks = await stack.enter_async_context(upstream)
+            except BackendRejected as error:
+                raise _in_our_words(error) from error
+            yield _Chunks(chunks, request.translation)
+
+    async def complete(self, call: Call) -> dict[str, Any]:
+        """See `Backend.complete`: a streamed answer put together again."""
+        answer = PlainAnswer()
+        async with self.stream(call) as chunks:
+            async for chunk in chunks:
+                answer.add(chunk)
+        return answer.body()
+
+    async def _prepare(self, body: Mapping[str, Any]) -> _Request:
+        if self._continuous_usage:
+            options = {**(body.get("stream_options") or {}), "continuous_usage_stats": True}
+            body = {**body, "stream_options": options}
+        top = body.get("top_logprobs") or 0
+        if wants_continuation(body):
+            return await self._prepare_continuation(body, top)
+        request = chat_request(body, slots=self._slots, context=self._context)
+        thinking = None if is_constrained(request) else await self._opens_thought(body)
+        return _Request("/chat/completions", request, Translation(thinking=thinking, top_logprobs=top))
+
+    async def _prepare_continuation(self, body: Mapping[str, Any], top: int) -> _Request:
+        """llama.cpp's own continuation puts a `<think>` of its own in front of the text: render and cut instead."""
+        messages = body.get("messages") or ()
+        text = final_text(messages)
+        prompt = cut_after(await self._render(template_request(body, messages, generate=False)), text)
+        request = raw_request(body, prompt, slots=self._slots, context=self._context)
+        thinking = None if is_constrained(request) else is_thinking(text)
+        return _Request("/completions", request, Translation(thinking=thinking, top_logprobs=top))
+
+    async def _opens_thought(self, body: Mapping[str, Any]) -> bool | None:
+        """Whether the template's generation prompt opens a `<think>`; None if the engine does the splitting itself.
+
+        Depends on the template and its arguments only, so one look serves all requests with the same ones.
+        """
+        request = template_request(body, _PROBE_MESSAGES, generate=True)
+        request.pop("tools", None)
+        key = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+        if key not in self._templates:
+            opens = (await self._render(request)).rstrip().endswith("<think>")
+            if len(self._templates) >= _REMEMBERED_TEMPLATES:
+                self._templates.pop(next(iter(self._templates)))
+            self._templates[key] = None if opens and await self._engine_splits(request) else opens
+        return self._templates[key]
+
+    async def _engine_splits(self, request: Mapping[str, Any]) -> bool:
+        """Have the engine say "a" inside the thought, and see what it calls it."""
+        deltas = []
+        with suppress(BackendBroken):
+            async with self._client().stream(Call({**request, **_PROBE}), path="/chat/completions") as chunks:
+                deltas = [choice["delta"] async for chunk in chunks for choice in chunk["choices"]]
+        return not any(delta.get("content") for delta in deltas)
+
+    async def _render(self, request: Mapping[str, Any]) -> str:
+        return str((await self._client().post_json("/apply-template", request))["prompt"])
+
+    def _connect(self, socket: str) -> HttpBackend:
+        seconds = self._connect_seconds, self._idle_seconds
+        return HttpBackend(
+            name=self.name,
+            base_url="http://embedded/v1",
+            uds=socket,
+            connect_seconds=seconds[0],
+            idle_seconds=seconds[1],
+        )
+
+    def _forget(self) -> None:
+        self._engine, self._http = None, None
+        self._templates.clear()
+
+    def _client(self) -> HttpBackend:
+        if self._http is None:
+            raise BackendUnavailable(f"Backend {self.name} has not been started, or is closed.")
+        return self._http
+
+    def _command(self, socket: str) -> list[str]:
+        """By file and without the script's folder on the path: a module `http` lies next to it."""
+        argv = [sys.executable, "-P", llama_child.__file__, "--model", str(self._model), "--socket", socket]
+        argv += ["--alias", self.name, "--slots", str(self._slots), "--threads", str(self._threads)]
+        argv += ["--parent", str(os.getpid()), "--context", str(self._context)]
+        return argv
+
+
+class _Chunks:
+    """The translated stream: the engine's chunks, then usage."""
+
+    def __init__(self, chunks: AsyncIterator[Chunk], translation: Translation) -> None:
+        self._chunks, self._translation = chunks, translation
+        self._ready: deque[Chunk] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            try:
+                self._ready.extend(self._translation.feed(await anext(self._chunks)))
+            except StopAsyncIteration:
+                self._ended = True
+                self._ready.append(self._translation.usage_chunk())
+        return self._ready.popleft()
+
+
+def _trained_context(model: Path) -> int | None:
+    """See `gguf.context_length`. Raises BackendUnavailable with a sentence for whoever named the file."""
+    try:
+        return gguf.context_length(model)
+    except OSError as error:
+        raise BackendUnavailable(f"The model file {model} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise BackendUnavailable(f"{model} is not a GGUF model file: {error}.") from error
+
+
+def _short_folder() -> str | None:
+    """Where the engine's folder goes: the usual place for temporary files, if a socket's path fits into it."""
+    usual = tempfile.gettempdir()
+    return "/tmp" if len(os.fsencode(usual)) > _LONGEST_FOLDER else usual
+
+
+def _in_our_words(error: BackendRejected) -> BackendRejected:
+    """llama.cpp's code is the HTTP status, and its type for a prompt that is too long is its own."""
+    if error.type == "exceed_context_size_error":
+        return refuse(error.message, "messages", "context_length_exceeded")
+    return refuse(error.message, error.param, error.code if isinstance(error.code, str) else None)
