@@ -26,7 +26,7 @@ bench: .venv/.dev ## accuracy against tokens on the embedded engine (SHORT=1: fe
 	$(BIN)/python -m bench $(if $(SHORT),--short)
 
 test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1: the essential ones)
-	@bash tests/vllm/install.sh; code=$$?; \
+	@PYTHON=$(BIN)/python bash tests/vllm/install.sh; code=$$?; \
 	if [ $$code -eq 3 ]; then echo '*** SKIPPED make test-vllm: this machine cannot install vLLM (reason above)' >&2; exit 0; fi; \
 	if [ $$code -ne 0 ]; then exit $$code; fi; \
 	$(BIN)/python -m pytest tests/vllm -m 'vllm$(if $(SHORT), and not slow)'
@@ -34,8 +34,8 @@ test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1
 soak: .venv/.dev ## every property test with 5,000 examples (SHORT=1: 500)
 	$(BIN)/python -m pytest -m 'hypothesis and not vllm' --hypothesis-profile=soak$(if $(SHORT),-short) --timeout=1800
 
-clean: ## remove the environment and every cache
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build
+clean: ## remove the environments and every cache
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A gateway needs a third of what the tests need, so `make serve` does not wait for the rest.
