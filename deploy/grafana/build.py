@@ -60,7 +60,6 @@ def variables() -> list[Json]:
         "label": "Model",
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": models,
         "query": {"query": models, "refId": "models", "qryType": 1},
         "sort": 1,
         "multi": True,

@@ -140,7 +140,7 @@ def heatmap(title: str, description: str, query: str, unit: str, *, colors: Mapp
     options = {
         "calculate": False,
         "cellGap": 1,
-        "color": {"mode": "scheme", "scheme": "Blues", "exponent": 0.5, "steps": 64, "reverse": False},
+        "color": {"mode": "scheme", "scheme": "Blues", "fill": "blue", "exponent": 0.5, "steps": 64, "reverse": False},
         "filterValues": {"le": 1e-9},
         "legend": {"show": True},
         "rowsFrame": {"layout": "auto"},
@@ -158,9 +158,11 @@ def donut(
     """Shares of one whole over the dashboard's range."""
     options = {
         "pieType": "donut",
+        "sort": "desc",
+        "orientation": "auto",
         "displayLabels": ["percent"],
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "values": ["value"]},
+        "legend": _legend() | {"values": ["value"]},
         "tooltip": {"mode": "single", "sort": "none"},
     }
     fields = _fields({}, {}, options, _colored(colors))

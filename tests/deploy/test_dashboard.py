@@ -152,7 +152,7 @@ def test_pickers_are_the_data_source_and_the_model(dashboard):
     assert pickers["datasource"]["query"] == "prometheus"
     assert pickers["model"]["multi"]
     assert pickers["model"]["allValue"] == ".*"
-    assert named(pickers["model"]["definition"]) == {"quorate_tokens_total"}
+    assert named(pickers["model"]["query"]["query"]) == {"quorate_tokens_total"}
 
 
 @pytest.fixture
