@@ -9,7 +9,12 @@ from core.types import Answer, Prompt, RequestKind, Sample, StopReason
 
 
 class Samples(Protocol):
-    """A fan-out in progress: a scope that aborts what still runs when left, and yields samples as they complete."""
+    """A fan-out in progress: a scope that aborts what still runs when left, and yields samples as they complete.
+
+    `width` bounds the samples in flight. It may be changed at any time; what already runs is never aborted for it.
+    """
+
+    width: int
 
     @property
     def planned(self) -> int:

@@ -165,7 +165,7 @@ class FanOut:
         self.planned = n
         self.ended_by = StopReason.MAX_SAMPLES
         self._program = program
-        self._width = max(1, width)
+        self.width = width
         self._launch_as = (prompt, kind, relay)
         self._ready: deque[Sample] = deque()
         self._running: set[int] = set()
@@ -238,7 +238,7 @@ class FanOut:
             self._over = True
             self.ended_by = StopReason.MAX_TOKENS
         prompt, kind, relay = self._launch_as
-        while not self._over and len(self._running) < self._width and self._launched < self.planned:
+        while not self._over and len(self._running) < max(1, self.width) and self._launched < self.planned:
             self._launched += 1
             self._running.add(self._program.next_index)
             self._program.launch(self, prompt, kind, relay=relay)

@@ -7,7 +7,7 @@ A rule answers with the reason to stop, or None to go on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.types import StopReason
 from core.votes import Votes, beta_certainty
@@ -97,3 +97,23 @@ def incomparable(after: int) -> Rule:
         return StopReason.SINGLE if evidence.whole >= after and not evidence.voters else None
 
     return Rule(f"incomparable({after})", check)
+
+
+def fewest_to_stop(rule: Rule, evidence: Evidence) -> int:
+    """How many samples must still complete, at the least, before the rule can stop: if all of them back the leader.
+
+    Samples in flight beyond this number cannot be needed on the most favourable course, so they only buy latency.
+    At least 1; `remaining` where no course stops earlier.
+    """
+    for k in range(1, evidence.remaining + 1):
+        agreed = replace(
+            evidence,
+            lead=evidence.lead + k,
+            remaining=evidence.remaining - k,
+            voters=evidence.voters + k,
+            finished=evidence.finished + k,
+            whole=evidence.whole + k,
+        )
+        if rule(agreed) is not None:
+            return k
+    return max(1, evidence.remaining)

@@ -42,8 +42,8 @@ def validate(strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
             f"Option '{field}' of the strategy: {first['msg']}.", param=f"compute_budget.strategy.{field}"
         ) from None
     for name, value in options.items():
-        if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 100_000:
+        if isinstance(value, int) and not isinstance(value, bool) and not 0 <= value <= 100_000:
             raise InvalidRequest(
-                f"Option '{name}' must be between 1 and 100000.", param=f"compute_budget.strategy.{name}"
+                f"Option '{name}' must be between 0 and 100000.", param=f"compute_budget.strategy.{name}"
             )
     return dict(options)
