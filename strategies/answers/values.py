@@ -1,0 +1,220 @@
+"""The value of an open answer in a text: in a box, announced ("the answer is ..."), or the final number.
+
+Every pattern is a token, or has a bounded reach: the time is linear in the length of the text, whatever is in it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from strategies.answers.announcements import announcements
+from strategies.answers.canonical import canonical, is_number
+
+_PHRASE = 600
+"""Characters of an announced value that are looked at."""
+_LINE = 400
+"""Characters at the end of the last line that are searched for a final number."""
+_GAP = 20
+"""Characters between two boxes or formulas that may be joined by a comma or a word."""
+_TRIES = 5
+"""Announcements, from the last one back, that are tried."""
+_LABEL_WORDS = 4
+"""An announced answer of at most so many words is a name; a longer one is a sentence."""
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}(?:(?P<open>\{)|(?P<bare>-?\w[\w.]{0,40}))|\\.|[{}]", re.DOTALL)
+_JOINED = re.compile(r"[\s$]*(?:,|,?\s*(?:and|or)\b)[\s$]*")
+_MATH = re.compile(
+    r"\$\$(?P<a>[^$]{1,500})\$\$|\\\[(?P<b>(?:(?!\\\]).){1,500}?)\\\]|\$(?P<c>[^$\n]{1,500})\$|\\\((?P<d>[^\n]{1,500}?)\\\)",
+    re.DOTALL,
+)
+# Words between two dollar signs: those are prices.
+_PRICES = re.compile(r"[\d.,]* [a-zA-Z]+ [a-zA-Z]+|[^\\]*\b(?:and|for|or|to|per) ?$")
+_SENTENCE_END = re.compile(
+    r"[.!?](?=[\"'*_)\s]*(?:$|\s+[A-Z(\\$*]))|(?<![\d.])[.!?](?=\s)|;\s|\*\*(?!\w)"
+    r"|,? (?:because|since|so that|which|where|hence|therefore|assuming|given that)\b"
+)
+_NUMBER = re.compile(
+    r"(?<![\w.,])(?<![a-zA-Z]-)[-+\u2212]?[$\u20ac\u00a3]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+|:\d\d)?"
+    r"(?!\.?\d|,\d{3})(?:(?!\w)|(?=(?:cm|mm|km|kg|ml|ft|mph|hrs?|mins?|[mgshkL])\b))"
+)
+_BULLET = re.compile(r"\s*(?:\d{1,3}[.)]|[-*+>#]+)\s+")
+_REFUSAL = re.compile(
+    r"(?i)\b(?:no solution|impossible|cannot|can't|no (?:such|way|valid|possible)|none|unknown|not)\b"
+)
+# The ways to say that there is no answer are one answer.
+_NOTHING = re.compile(
+    r"none$|(?:there (?:is|are) |has |have )?no (?:\w+ ){0,2}?(?:solutions?|ways?|answers?|values?)\b"
+    r"|(?:it is )?(?:not possible|impossible)\b"
+)
+_NOTHING_SPELLED = "no solution"
+_FORMULA = re.compile(r"[\\^=+*/(\[{]|\d\s?[a-z]\b")
+# Words that follow "the answer is" without being an answer.
+_HOLLOW = frozenset(
+    "correct incorrect right wrong clear helpful given found shown below above as in obtained therefore to that "
+    "what how why this it yours our based simply also indeed as a an".split()
+)
+
+
+def boxed_value(text: str) -> str | None:
+    """Canonical content of the last box."""
+    answer = canonical(last_box(text) or "")
+    return _NOTHING_SPELLED if _NOTHING.match(answer) else answer or None
+
+
+def announced_value(text: str) -> str | None:
+    """Canonical value of the last announcement that has one: "answer is", "**Answer:**", a heading, "#### 42"."""
+    ends = announcements(text)[: -_TRIES - 1 : -1]
+    values = (_value(_phrase(text[end : end + _PHRASE])) for end in ends)
+    return next(filter(None, values), None)
+
+
+def final_value(text: str) -> str | None:
+    """The whole text if it is one short value, else the final number of the last line."""
+    line = last_line(text)
+    if not line:
+        return None
+    if line == text.strip():
+        whole = _whole(line)
+        if whole is not None:
+            return whole
+    segments = _segments(line)
+    if segments and any(character.isdigit() for character in segments[-1]):
+        return canonical(segments[-1]) or None
+    return _final_number(line)
+
+
+def last_box(text: str) -> str | None:
+    """Content of the last non-empty `\\boxed{}` or `\\fbox{}`, the outermost if nested; "A and B" as a list."""
+    boxes = [box for box in _boxes(text) if text[box[1] : box[2]].strip(" }")]
+    return _joined(text, boxes) if boxes else None
+
+
+def last_line(text: str) -> str:
+    """The last line that says something: a display formula counts as one; questions and code are passed over."""
+    text = text.rstrip()
+    for opening, closing in (("$$", "$$"), ("\\[", "\\]")):
+        if text.endswith(closing):
+            start = text.rfind(opening, 0, len(text) - 2)
+            return text[max(start, 0) :]
+    for line in reversed(text.splitlines()[-20:]):
+        if line.lstrip().startswith("```"):
+            return ""
+        if line.strip(" \t*_-#=") and not line.rstrip(" *_\"')").endswith("?"):
+            return line.strip()
+    return ""
+
+
+def _boxes(text: str) -> list[tuple[int, int, int, int]]:
+    """Closed boxes as (start, content start, content end, end), in order, without those inside others."""
+    first = min((at for at in (text.find("\\boxed"), text.find("\\fbox")) if at >= 0), default=-1)
+    if first < 0:
+        return []
+    boxes: list[tuple[int, int, int, int]] = []
+    braces: list[tuple[int, int] | None] = []
+    for token in _BOX.finditer(text, first):
+        if token["open"]:
+            braces.append((token.start(), token.end()))
+        elif token["bare"]:
+            boxes.append((token.start(), token.start("bare"), token.end(), token.end()))
+        elif token[0] == "{":
+            braces.append(None)
+        elif token[0] == "}" and braces:
+            box = braces.pop()
+            if box is not None:
+                while boxes and boxes[-1][0] > box[0]:
+                    boxes.pop()
+                boxes.append((box[0], box[1], token.start(), token.end()))
+    return boxes
+
+
+def _joined(text: str, spans: Sequence[tuple[int, int, int, int]]) -> str:
+    """Content of the last span, and of those before it that are joined to it by a comma, "and" or "or"."""
+    members: list[str] = []
+    following: int | None = None
+    for start, first, last, end in reversed(spans):
+        if following is not None and not _JOINED.fullmatch(text[end : min(following, end + _GAP)]):
+            break
+        members.append(text[first:last])
+        following = start
+    return ", ".join(reversed(members))
+
+
+def _phrase(rest: str) -> str:
+    """The value at the start of what follows an announcement: a formula in delimiters, or the rest of the sentence."""
+    rest = rest.lstrip(" \t\r\n*_>#:=\u200b")
+    if rest.startswith(("$$", "\\[")):
+        display = _MATH.match(rest)
+        return next(filter(None, display.groups()), "") if display else ""
+    line = rest.partition("\n")[0]
+    segments = _segments(line)
+    if segments:
+        return segments[0] if _MATH.match(line) else segments[-1]
+    end = _SENTENCE_END.search(line)
+    return line[: end.start()] if end else line
+
+
+def _segments(line: str) -> list[str]:
+    """Formulas between delimiters in a line, those joined by a comma, "and" or "or" taken together."""
+    groups: list[str] = []
+    end = -1
+    for match in _MATH.finditer(line):
+        content = next(filter(None, match.groups()), "")
+        if match["c"] and _PRICES.match(content):
+            return []
+        if groups and _JOINED.fullmatch(line[end : match.start()]):
+            groups[-1] = f"{groups[-1]}, {content}"
+        else:
+            groups.append(content)
+        end = match.end()
+    return groups
+
+
+def _value(phrase: str) -> str | None:
+    """The canonical value of an announced phrase: a number, a formula, a short name; None for a sentence."""
+    answer = canonical(phrase)
+    if not answer or is_number(answer):
+        return answer or None
+    if _NOTHING.match(answer):
+        return _NOTHING_SPELLED
+    words = phrase.split()
+    numbers = [match[0] for match in _NUMBER.finditer(phrase)]
+    if numbers and not _REFUSAL.search(phrase) and (len(words) > _LABEL_WORDS or _leads(phrase, numbers[0])):
+        return canonical(numbers[0]) if len(numbers) == 1 else _formula(answer)
+    if _formula(answer) is not None:
+        return answer
+    hollow = words[0].lower().strip(",.") in _HOLLOW
+    return answer if len(words) <= _LABEL_WORDS and not hollow else None
+
+
+def _leads(phrase: str, number: str) -> bool:
+    return phrase.lstrip(" (*_\"'").startswith(number)
+
+
+def _formula(answer: str) -> str | None:
+    """The answer itself if it is a formula rather than words."""
+    words = re.findall(r"(?<!\\)\b[a-zA-Z]{3,}", answer)
+    return answer if _FORMULA.search(answer) and len(words) < 2 else None
+
+
+def _whole(line: str) -> str | None:
+    """A text that is nothing but one short value: a number, a formula, a single word."""
+    answer = canonical(line)
+    if is_number(answer) or (len(line) <= 200 and _formula(answer) is not None) or len(line.split()) == 1:
+        return answer or None
+    return None
+
+
+def _final_number(line: str) -> str | None:
+    """The last number of a line's end; behind its last "=", if there is one."""
+    tail = _BULLET.sub("", line, count=1) if len(line) <= _LINE else line[-_LINE:]
+    if _REFUSAL.search(tail):
+        return None
+    result = tail.rpartition("=")[2].strip()
+    value = canonical(result) if result != tail else ""
+    if is_number(value):
+        return value
+    numbers = list(_numbers(tail))
+    return canonical(numbers[-1]) if numbers else None
+
+
+def _numbers(text: str) -> Iterator[str]:
+    return (match[0] for match in _NUMBER.finditer(text))
