@@ -13,7 +13,6 @@ import uvloop
 
 DELAY = 0.02  # seconds before the first byte
 GAP = 0.002  # seconds between streamed chunks
-CHUNKS = 20
 
 
 def plain_answer() -> bytes:
@@ -27,9 +26,9 @@ def plain_answer() -> bytes:
     return _head("application/json", f"content-length: {len(json.dumps(body))}") + json.dumps(body).encode()
 
 
-def stream_answer() -> list[bytes]:
+def stream_answer(chunks: int) -> list[bytes]:
     """The pieces of a streamed answer as an engine sends them: one HTTP chunk per event, then `[DONE]`."""
-    events = [json.dumps(_chunk(f"word{index} ")) for index in range(CHUNKS)] + ["[DONE]"]
+    events = [json.dumps(_chunk(f"word{index} ")) for index in range(chunks)] + ["[DONE]"]
     pieces = [_http_chunk(f"data: {event}\n\n".encode()) for event in events]
     pieces[0] = _head("text/event-stream", "transfer-encoding: chunked") + pieces[0]
     return [*pieces[:-1], pieces[-1] + b"0\r\n\r\n"]
@@ -83,10 +82,10 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-async def serve(port: int) -> None:
-    """Serve until killed."""
+async def serve(port: int, chunks: int) -> None:
+    """Serve until killed; a streamed answer has this many chunks."""
     loop = asyncio.get_running_loop()
-    plain, stream = plain_answer(), stream_answer()
+    plain, stream = plain_answer(), stream_answer(chunks)
     server = await loop.create_server(lambda: MockProtocol(loop, plain, stream), "127.0.0.1", port, backlog=2048)
     await server.serve_forever()
 
@@ -94,4 +93,6 @@ async def serve(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    uvloop.run(serve(parser.parse_args().port))
+    parser.add_argument("--chunks", type=int, default=20)
+    options = parser.parse_args()
+    uvloop.run(serve(options.port, options.chunks))

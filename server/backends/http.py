@@ -4,17 +4,19 @@ aiohttp rather than httpx: measured in docs/performance.md, section "Upstream cl
 """
 
 import asyncio
+import contextlib
 import io
 import re
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace, TracebackType
 from typing import Any, NoReturn, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
 from server.backends.base import Call, Chunk
@@ -62,7 +64,7 @@ class HttpBackend:
         max_line_bytes: int = 16 << 20,
         continuous_usage: bool = False,
     ) -> None:
-        if URL(base_url).scheme not in ("http", "https"):
+        if not base_url.startswith(("http://", "https://")):
             raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
         self.name = name
         self._base = base_url.rstrip("/")
@@ -81,7 +83,8 @@ class HttpBackend:
 
     def __repr__(self) -> str:
         key = "'***'" if "authorization" in self._headers else None
-        url = str(URL(self._base).with_user(None))
+        parts = urlsplit(self._base)  # its user and password, if any, do not show
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return f"HttpBackend(name={self.name!r}, base_url={url!r}, api_key={key}, uds={self._uds!r})"
 
     async def start(self) -> None:
@@ -212,7 +215,7 @@ class HttpBackend:
             raise BackendRejected(status, error)
         raise BackendBroken(message)
 
-    @contextmanager
+    @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
         """aiohttp's errors become ours."""
         try:
@@ -247,7 +250,18 @@ class HttpBackend:
         options: dict[str, Any] = {"force_close": True} if force_close else {"keepalive_timeout": KEEP_ALIVE_SECONDS}
         if self._uds is not None:
             return aiohttp.UnixConnector(self._uds, limit=0, **options)
-        return aiohttp.TCPConnector(limit=0, **options)
+        return aiohttp.TCPConnector(limit=0, socket_factory=self._socket, **options)
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """A socket that the kernel gives up when the server stops taking bytes.
+
+        A closed connection first sends what is buffered: without this bound, a long request that was abandoned
+        because the server does not read would keep its socket for ever.
+        """
+        made = socket.socket(*address[:3])
+        if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
+            made.setsockopt(socket.IPPROTO_TCP, option, int(1000 * (self._connect_seconds + self._idle_seconds)))
+        return made
 
 
 class _Stream:
@@ -272,7 +286,7 @@ class _Stream:
             return
         try:
             if self._parser.done and kind is None:
-                await _drain(response)
+                await _drain(response.content)
         finally:
             self._backend.close(response)
 
@@ -340,14 +354,14 @@ async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> tuple[bytes,
     return bytes(data), False
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _drain(content: aiohttp.StreamReader) -> None:
     """Read the last bytes of a whole answer; aiohttp then puts the connection back into its pool by itself."""
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while await _next_bytes(response.content):
-                pass
-    except (TimeoutError, aiohttp.ClientError):
+    if content.is_eof():
         return
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while await _next_bytes(content):
+                pass
 
 
 def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:

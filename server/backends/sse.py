@@ -22,8 +22,8 @@ class SseParser:
     `done` is true once `[DONE]` was read; what comes after it is ignored.
     """
 
-    def __init__(self, max_line_bytes: int) -> None:
-        self._max_line_bytes = max_line_bytes
+    def __init__(self, max_event_bytes: int) -> None:
+        self._max_event_bytes = max_event_bytes
         self._rest = bytearray()  # the line that has not ended yet
         self._event: list[bytes] = []  # the data lines of the event that has not ended yet
         self._event_bytes = 0
@@ -43,12 +43,14 @@ class SseParser:
         rest = lines.pop()
         for line in lines:
             if line.startswith(b"data:"):
-                self._add(line[5:])
-            elif self._event and line in (b"", b"\r"):
+                self._event.append(line[5:])
+                self._event_bytes += len(line)
+            elif self._event and (not line or line == b"\r"):
                 self._end_event(chunks)
-            if self.done or self.failure:
-                return chunks
-        self._keep(rest)
+                if self.done or self.failure is not None:
+                    return chunks
+        if rest or self._event:
+            self._keep(rest)
         return chunks
 
     def end(self) -> None:
@@ -60,15 +62,10 @@ class SseParser:
             self.failure = BackendBroken("The backend ended its stream before [DONE].")
 
     def _keep(self, data: bytes) -> None:
+        """Hold back a line that has not ended; bounds the whole event, which may have many lines."""
         self._rest += data
-        if len(self._rest) > self._max_line_bytes:
-            self._fail(f"The backend sent a line of more than {self._max_line_bytes} bytes.")
-
-    def _add(self, data: bytes) -> None:
-        self._event.append(data)
-        self._event_bytes += len(data)
-        if self._event_bytes > self._max_line_bytes:
-            self._fail(f"The backend sent an event of more than {self._max_line_bytes} bytes.")
+        if len(self._rest) + self._event_bytes > self._max_event_bytes:
+            self._fail(f"The backend sent an event of more than {self._max_event_bytes} bytes.")
 
     def _end_event(self, chunks: list[Chunk]) -> None:
         payload = self._event[0] if len(self._event) == 1 else b"\n".join(self._event)

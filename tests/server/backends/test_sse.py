@@ -111,7 +111,7 @@ def test_an_error_that_is_null_is_no_error():
     assert parser.failure is None
 
 
-@pytest.mark.parametrize("piece", [b"x" * 60, b"data: " + b"x" * 54, b"data: 1\n"])
+@pytest.mark.parametrize("piece", [b"x" * 60, b"data: " + b"x" * 54, b"data: 1\n", b"data:\n"])
 def test_endless_lines_and_events_are_bounded(piece):
     """A line or an event over the limit is a failure, not memory."""
     parser = SseParser(100)
