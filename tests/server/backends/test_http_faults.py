@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +34,7 @@ async def collect(backend: HttpBackend, call: Call = CALL) -> list:
 
 def open_files() -> int:
     """How many files and sockets this process holds."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class TestStatuses:
