@@ -57,6 +57,6 @@ def context_length(path: Path) -> int | None:
                 value = _value(file, _number(file, 4))
                 if key.endswith(b".context_length"):
                     return int(value)
-        except (struct.error, KeyError, OverflowError, RecursionError) as error:
+        except (struct.error, KeyError, OverflowError, RecursionError, OSError) as error:  # OSError: an absurd seek
             raise ValueError("its header breaks off") from error
     return None

@@ -109,6 +109,8 @@ class Life:
             report = json.loads(line)
         except ValueError:
             return
+        if not isinstance(report, dict):
+            return
         if report.get("event") == "failed":
             self.reason = str(report.get("reason"))
         elif report.get("event") == "ready":
