@@ -30,10 +30,15 @@ class House:
     @cached_property
     def _known(self) -> set[Path]:
         if not (self.root / ".git").exists():
-            return set(self.root.rglob("*"))
+            return {path for path in self.root.rglob("*") if self._is_ours(path)}
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listing = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True).stdout
         return {self.root / name for name in listing.split("\0") if name}
+
+    def _is_ours(self, path: Path) -> bool:
+        """Without git: neither an environment, nor a cache, nor what a build left."""
+        folders = path.relative_to(self.root).parts[:-1]
+        return not any(part.startswith(".") and part != ".ci" or part in {"build", "dist"} for part in folders)
 
     def name(self, path: Path) -> str:
         """The path as the project calls it: relative, with forward slashes."""
