@@ -61,6 +61,7 @@ def make_backend(settings: BackendSettings) -> Backend:
         api_key=settings.api_key.get_secret_value() if settings.api_key is not None else None,
         connect_seconds=settings.connect_seconds,
         idle_seconds=settings.idle_seconds,
+        plain_seconds=settings.plain_seconds,
         continuous_usage=settings.continuous_usage,
     )
 

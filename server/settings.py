@@ -32,6 +32,7 @@ class BackendSettings(_Frozen):
     threads: int = Field(default=1, ge=1, description="Embedded: compute threads.")
     connect_seconds: float = Field(default=5.0, gt=0)
     idle_seconds: float = Field(default=120.0, gt=0, description="Longest silence of an upstream stream.")
+    plain_seconds: float = Field(default=600.0, gt=0, description="Longest wait for an unstreamed answer.")
     priority: bool = Field(default=False, description="The server schedules by priority: pass ours on.")
     continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
 

@@ -11,6 +11,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import SimpleNamespace, TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import urlsplit
@@ -20,17 +21,18 @@ import orjson
 
 from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
 from server.backends.base import Call, Chunk
+from server.backends.reading import drain, next_bytes, read_up_to
 from server.backends.sse import SseParser, error_object
 
 KEEP_ALIVE_SECONDS = 4.0
 """uvicorn, and so vLLM, closes an idle connection after 5 s: let go of it before."""
 
-DRAIN_SECONDS = 0.05
-"""How long to wait after `[DONE]` for the end of the response, which lets the connection be used again."""
-
 MAX_ERROR_BYTES = 65536
 MAX_DIRECT_BYTES = 1 << 20
 """aiohttp writes bodies over 1 MiB in pieces only when they come as a file."""
+
+OUR_CREDENTIALS = frozenset({401, 403, 407})
+"""Statuses that speak about the gateway's own key: no fault of the client's."""
 
 UNAVAILABLE = frozenset({408, 429, 503})
 """Statuses that speak about the backend's state and not about the request."""
@@ -44,6 +46,7 @@ class HttpBackend:
     - `uds`: path of a unix socket to connect to; `base_url` then only names the paths and the `Host` header.
     - `connect_seconds` bounds getting a connection (name look-up included) and the health check.
     - `idle_seconds` bounds the wait for each next byte, the first included. There is no bound on the whole answer.
+    - `plain_seconds` takes its place for plain completions, which send nothing until they are whole.
     - `max_line_bytes` bounds one streamed event and one plain answer.
     - `continuous_usage`: ask for usage on every chunk (vLLM's `continuous_usage_stats`).
 
@@ -60,6 +63,7 @@ class HttpBackend:
         uds: str | None = None,
         connect_seconds: float = 5.0,
         idle_seconds: float = 120.0,
+        plain_seconds: float = 600.0,
         health_path: str = "/health",
         max_line_bytes: int = 16 << 20,
         continuous_usage: bool = False,
@@ -71,6 +75,7 @@ class HttpBackend:
         self._root = re.sub(r"/v\d+$", "", self._base)
         self._uds = uds
         self._connect_seconds, self._idle_seconds = connect_seconds, idle_seconds
+        self._plain_seconds = plain_seconds
         self._health_path = health_path
         self._max_bytes = max_line_bytes
         self._stream_options = {"include_usage": True} | ({"continuous_usage_stats": True} if continuous_usage else {})
@@ -118,15 +123,15 @@ class HttpBackend:
     async def complete(self, call: Call, *, path: str = "/chat/completions") -> dict[str, Any]:
         """A plain completion; `path` is relative to `base_url`. Raises what `stream` raises."""
         body = {key: value for key, value in call.body.items() if key != "stream_options"} | {"stream": False}
-        return await self._exchange("POST", self._base + path, body, call.headers)
+        return await self._exchange("POST", self._base + path, body, call.headers, self._plain_seconds)
 
     async def post_json(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """POST to a path at the server's root (llama.cpp's `/apply-template`, vLLM's `/tokenize`)."""
-        return await self._exchange("POST", self._root + path, payload, {})
+        return await self._exchange("POST", self._root + path, payload, {}, self._idle_seconds)
 
     async def get_text(self, path: str) -> str:
         """GET a path at the server's root (`/metrics`)."""
-        return (await self._read("GET", self._root + path, None, {})).decode(errors="replace")
+        return (await self._read("GET", self._root + path, None, {}, self._idle_seconds)).decode(errors="replace")
 
     async def healthy(self) -> bool:
         """Whether the health check answers 200 on a new connection within `connect_seconds`."""
@@ -142,8 +147,10 @@ class HttpBackend:
         async with session.get(url, headers=self._headers, allow_redirects=False) as response:
             return response.status
 
-    async def _exchange(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-        data = await self._read(method, url, body, headers)
+    async def _exchange(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str], patience: float
+    ) -> dict[str, Any]:
+        data = await self._read(method, url, body, headers, patience)
         try:
             parsed = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -154,29 +161,35 @@ class HttpBackend:
             raise BackendBroken(f"Backend {self.name} failed: {error_object(data)['message']}")
         return parsed
 
-    async def _read(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> bytes:
+    async def _read(self, method: str, url: str, body: Any, headers: Mapping[str, str], patience: float) -> bytes:
         """One request, its whole answer. However it ends, no half-read connection goes back to the pool."""
-        response = await self.open(method, url, body, headers)
+        response = await self.open(method, url, body, headers, patience)
         try:
             with self.translated():
-                data, whole = await _read_up_to(response.content, self._max_bytes)
+                data, whole = await read_up_to(response.content, self._max_bytes)
         finally:
             self.close(response)
         if not whole:
             raise BackendBroken(f"Backend {self.name} answered with more than {self._max_bytes} bytes.")
         return data
 
-    async def open(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def open(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str], patience: float | None = None
+    ) -> aiohttp.ClientResponse:
         """Send a request and wait for a status line of 200; every other one is raised as what it means.
+
+        `patience` bounds the wait for each next byte, in seconds (default: `idle_seconds`).
 
         The bound on the whole wait is there for a server that stops reading in the middle of a long request, which no
         bound on the time between received bytes notices.
         """
-        data = None if body is None else _encode(body)
+        patience = patience or self._idle_seconds
         merged = {key.lower(): value for key, value in headers.items()} | self._headers
+        limit = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds, sock_read=patience)
+        sent = _Sent(method, url, None if body is None else _encode(body), merged, limit)
         with self.translated():
-            async with asyncio.timeout(self._connect_seconds + self._idle_seconds):
-                response = await self._send(method, url, data, merged)
+            async with asyncio.timeout(self._connect_seconds + patience):
+                response = await self._send(sent)
         self._responses.add(response)
         if response.status != 200:
             await self._refuse(response)
@@ -187,30 +200,32 @@ class HttpBackend:
         self._responses.discard(response)
         response.close()
 
-    async def _send(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _send(self, sent: "_Sent") -> aiohttp.ClientResponse:
         """Send, and send once more on a new connection if a kept one turns out to have been closed by the server.
 
         A new connection that is dropped is not tried again: the server may be dying of this very request.
         """
         attempt = SimpleNamespace(reused=False)
         try:
-            return await _request(_opened(self._pool), method, url, data, headers, attempt)
+            return await _request(_opened(self._pool), sent, attempt)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not attempt.reused:
                 raise
-        return await _request(_opened(self._unpooled), method, url, data, headers, attempt)
+        return await _request(_opened(self._unpooled), sent, attempt)
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
         status = response.status
         try:
             with self.translated():
-                body, _ = await _read_up_to(response.content, MAX_ERROR_BYTES)
+                body, _ = await read_up_to(response.content, MAX_ERROR_BYTES)
         finally:
             self.close(response)
         error = error_object(body)
         message = f"Backend {self.name} answered {status}: {error['message'] or response.reason}"
         if status in UNAVAILABLE:
             raise BackendUnavailable(message)
+        if status in OUR_CREDENTIALS:
+            raise BackendBroken(message)
         if 400 <= status < 500:
             raise BackendRejected(status, error)
         raise BackendBroken(message)
@@ -223,7 +238,7 @@ class HttpBackend:
         except aiohttp.ConnectionTimeoutError as error:
             raise BackendUnavailable(f"No connection to backend {self.name} in {self._connect_seconds:g} s.") from error
         except TimeoutError as error:
-            raise BackendTimeout(f"Backend {self.name} sent no byte for {self._idle_seconds:g} s.") from error
+            raise BackendTimeout(f"Backend {self.name} sent no byte in time.") from error
         except aiohttp.ClientConnectionError as error:
             raise BackendUnavailable(f"Backend {self.name} cannot be reached: {error}") from error
         except aiohttp.ClientError as error:
@@ -286,7 +301,7 @@ class _Stream:
             return
         try:
             if self._parser.done and kind is None:
-                await _drain(response.content)
+                await drain(response.content)
         finally:
             self._backend.close(response)
 
@@ -304,64 +319,41 @@ class _Stream:
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         with self._backend.translated():
-            data = await _next_bytes(response.content)
+            data = await next_bytes(response.content)
         if data:
             self._ready.extend(self._parser.feed(data))
         else:
             self._parser.end()
 
 
-async def _request(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: str,
-    data: bytes | None,
-    headers: dict[str, str],
-    attempt: SimpleNamespace,
-) -> aiohttp.ClientResponse:
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """One request as it goes out."""
+
+    method: str
+    url: str
+    data: bytes | None
+    headers: Mapping[str, str]
+    limit: aiohttp.ClientTimeout
+
+
+async def _request(session: aiohttp.ClientSession, sent: _Sent, attempt: SimpleNamespace) -> aiohttp.ClientResponse:
+    data = sent.data
     body = io.BytesIO(data) if data is not None and len(data) > MAX_DIRECT_BYTES else data
     return await session.request(
-        method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=attempt
+        sent.method,
+        sent.url,
+        data=body,
+        headers=sent.headers,
+        timeout=sent.limit,
+        allow_redirects=False,
+        trace_request_ctx=attempt,
     )
 
 
 async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     if context.trace_request_ctx is not None:
         context.trace_request_ctx.reused = True
-
-
-async def _next_bytes(content: aiohttp.StreamReader) -> bytes:
-    """What has come, at least one byte; nothing at the end of the body."""
-    try:
-        return await content.readany()
-    except aiohttp.ClientConnectionError as error:
-        if isinstance(error, TimeoutError):
-            raise
-        # Before the status line this means "unavailable"; within a body it is a cut.
-        raise aiohttp.ClientPayloadError(str(error)) from error
-    except RuntimeError as error:  # aiohttp's word for a read after the session was closed
-        raise aiohttp.ClientPayloadError(str(error)) from error
-
-
-async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """At least `limit` bytes if there are so many, and whether that was all."""
-    data = bytearray()
-    while len(data) <= limit:
-        piece = await _next_bytes(content)
-        if not piece:
-            return bytes(data), True
-        data += piece
-    return bytes(data), False
-
-
-async def _drain(content: aiohttp.StreamReader) -> None:
-    """Read the last bytes of a whole answer; aiohttp then puts the connection back into its pool by itself."""
-    if content.is_eof():
-        return
-    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while await _next_bytes(content):
-                pass
 
 
 def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:

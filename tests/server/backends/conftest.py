@@ -127,7 +127,7 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpBackend]]]:
     backends: list[HttpBackend] = []
 
     async def make(url: str, **options: Any) -> HttpBackend:
-        limits: dict[str, Any] = {"connect_seconds": 2.0, "idle_seconds": 5.0}
+        limits: dict[str, Any] = {"connect_seconds": 2.0, "idle_seconds": 5.0, "plain_seconds": 5.0}
         backend = HttpBackend(name="upstream", base_url=url, **(limits | options))
         await backend.start()
         backends.append(backend)

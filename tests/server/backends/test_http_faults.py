@@ -50,9 +50,9 @@ class TestStatuses:
     @pytest.mark.parametrize(
         ("status", "error"),
         [
-            *((status, BackendRejected) for status in (400, 401, 404, 422)),
+            *((status, BackendRejected) for status in (400, 404, 422)),
             *((status, BackendUnavailable) for status in (408, 429, 503)),
-            *((status, BackendBroken) for status in (500, 502, 302, 204)),
+            *((status, BackendBroken) for status in (500, 502, 401, 403, 302, 204)),
         ],
     )
     @pytest.mark.parametrize(("body", "message"), BODIES)
@@ -123,7 +123,7 @@ class TestFaults:
 
         server = await faulty(script)
         with pytest.raises(BackendTimeout, match="no byte"):
-            await use(await connect(server.url, idle_seconds=0.1))
+            await use(await connect(server.url, idle_seconds=0.1, plain_seconds=0.1))
         await asyncio.wait_for(server.gone.wait(), 1)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="counts open files, and the kernel's bound is Linux's")
@@ -135,7 +135,7 @@ class TestFaults:
             await finish.wait()
 
         server = await faulty(script)
-        backend = await connect(server.url, idle_seconds=0.1, connect_seconds=0.2)
+        backend = await connect(server.url, idle_seconds=0.1, plain_seconds=0.1, connect_seconds=0.2)
         before = open_files()
         with pytest.raises(BackendTimeout):
             await backend.complete(Call({"prompt": "x" * (20 << 20)}))
