@@ -33,7 +33,7 @@ class Budget:
     @property
     def max_nanos(self) -> int | None:
         """The deadline as a span in nanoseconds."""
-        return None if self.max_seconds is None else int(self.max_seconds * NANOS)
+        return None if self.max_seconds is None else max(1, round(self.max_seconds * NANOS))
 
 
 class Ledger:

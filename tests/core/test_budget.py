@@ -54,7 +54,7 @@ def test_limits_on_the_edge_are_valid(limits):
     assert all(getattr(budget, name) == value for name, value in limits.items())
 
 
-@pytest.mark.parametrize(("seconds", "nanos"), [(None, None), (1.5, 1_500_000_000), (1e-9, 1)])
+@pytest.mark.parametrize(("seconds", "nanos"), [(None, None), (1.5, 1_500_000_000), (1e-9, 1), (3e-8, 30), (1e-12, 1)])
 def test_the_deadline_in_nanoseconds(seconds, nanos):
     """Seconds become whole nanoseconds; no limit stays no limit."""
     assert Budget(max_seconds=seconds).max_nanos == nanos
