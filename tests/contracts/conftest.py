@@ -38,7 +38,7 @@ class House:
     def _is_ours(self, path: Path) -> bool:
         """Without git: neither an environment, nor a cache, nor what a build left."""
         folders = path.relative_to(self.root).parts[:-1]
-        return not any(part.startswith(".") and part != ".ci" or part in {"build", "dist"} for part in folders)
+        return not any((part.startswith(".") and part != ".ci") or part in {"build", "dist"} for part in folders)
 
     def name(self, path: Path) -> str:
         """The path as the project calls it: relative, with forward slashes."""
