@@ -221,7 +221,7 @@ class Metrics:
         self._spend(self._model(model), tokens)
 
     def refused(self, model: str, type: str, status: int) -> None:
-        """A request was refused before it became a program (a bad field, an unknown model, a full queue)."""
+        """A request was refused before it became a program (malformed, a bad field, an unknown model)."""
         self._program_errors.labels(self._model(model), self._error_type(type), str(status)).inc()
 
     def client_gone(self, model: str, *, stream: bool, tokens: TokenFates = NO_TOKENS) -> None:

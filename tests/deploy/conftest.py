@@ -128,6 +128,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
+def unused_port() -> Callable[[], int]:
+    """Gives ports that nobody listens on."""
+    return free_port
+
+
+@pytest.fixture(scope="session")
 def start_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Prometheus]]:
     """Starts a Prometheus that scrapes an address (host:port); it is stopped with the test session."""
     binary, running = program("prometheus"), []
