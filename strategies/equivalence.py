@@ -11,8 +11,8 @@ import re
 from strategies.answers import canonical, is_plain
 
 _BASE = re.compile(r"_\{?(\d+)\}?$")
-# Taken for something else by the parser: 0.\overline{3} for 0.
-_MISREAD = re.compile(r"\\(?:overline|bar|dot)\s*\{\d")
+# 0.\overline{3}, which the parser takes for 0.
+_REPEATING = re.compile(r"\\(?:overline|bar|dot)\s*\{\d")
 _ARITHMETIC = re.compile(r"([\d\s.+*/()^-]*[+*/^-][\d\s.+*/()^-]*)=([^=]+)")
 
 
@@ -27,7 +27,7 @@ def equivalent(a: str, b: str) -> bool:
         return bool(a)
     if not a or not b or (is_plain(a) and is_plain(b)):
         return False
-    if _bases_differ(a, b) or _MISREAD.search(a) or _MISREAD.search(b):
+    if _bases_differ(a, b) or _misread(a) or _misread(b):
         return False
     sums = (_ARITHMETIC.fullmatch(a), _ARITHMETIC.fullmatch(b))
     if all(sums):
@@ -36,6 +36,11 @@ def equivalent(a: str, b: str) -> bool:
         if equation is not None:
             return _same(equation[1], equation[2]) and equivalent(equation[2], other)
     return _same(a, b)
+
+
+def _misread(answer: str) -> bool:
+    """Whether the parser would take something else for it: a repeating decimal, or a formula cut in the middle."""
+    return answer.count("{") != answer.count("}") or bool(_REPEATING.search(answer))
 
 
 def _bases_differ(a: str, b: str) -> bool:

@@ -14,9 +14,9 @@ All of it is pure, synchronous, standard library only, and linear in the length 
 algebra to be compared are left to `strategies.equivalence`.
 """
 
-from strategies.answers.canonical import canonical, is_plain
+from strategies.answers.canonical import canonical, is_label, is_number, is_plain
 from strategies.answers.extraction import extract
 from strategies.answers.kinds import Kind, expected_kind
 from strategies.answers.messages import split_reasoning
 
-__all__ = ["Kind", "canonical", "expected_kind", "extract", "is_plain", "split_reasoning"]
+__all__ = ["Kind", "canonical", "expected_kind", "extract", "is_label", "is_number", "is_plain", "split_reasoning"]

@@ -33,9 +33,9 @@ _SHORT_WORDS = frozenset("yes no up".split())
 _FUNCTIONS = frozenset("sin cos tan sec csc cot log exp gcd lcm max min det mod arcsin arccos arctan".split())
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)")
 _MEMBERSHIP = re.compile(r"[a-zA-Z] ?\\in(?![a-zA-Z])(.*)")
-# What stands for the value of an answer: x, x_1, f(x), (x, y), \theta, \angle ABC, "Total cost".
+# What stands for the value of an answer: x, x_1, \theta, f(2), (x, y), \angle ABC, "Total cost"; but not x(x+1).
 _NAME = re.compile(
-    r"(?:[a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{\w{1,10}\})|')*(?: ?\([a-zA-Z](?:,[a-zA-Z])*\))?"
+    r"(?:[a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{\w{1,10}\})|')*|[f-hpquvA-Z]'* ?\([^()=]{1,20}\)"
     r"|\([a-zA-Z](?:, ?[a-zA-Z])+\)|m?\\angle ?[A-Z]{1,3}|[a-zA-Z][a-zA-Z ]{1,40}"
 )
 _IDLE_SPACE = re.compile(r"(?<![a-zA-Z0-9]) | (?![a-zA-Z0-9])|(?<=[0-9]) (?=[a-zA-Z])")
@@ -68,7 +68,9 @@ def is_number(answer: str) -> bool:
 
 def is_label(answer: str) -> bool:
     """Whether a canonical answer is a name for something: a letter, words, a time of day, JSON, or a tool call."""
-    return len(answer) <= 1 or _is_prose(answer) or bool(_CLOCK.fullmatch(answer)) or _is_structured(answer)
+    if len(answer) <= 1:
+        return not answer.isdigit()
+    return _is_prose(answer) or bool(_CLOCK.fullmatch(answer)) or _is_structured(answer)
 
 
 def _is_structured(answer: str) -> bool:

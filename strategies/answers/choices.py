@@ -10,9 +10,9 @@ _REACH = 100
 
 _MARK = r"[\s*_`\"'>(\[{$:]*(?:\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{[\s(]*)*"
 _FILLER = r"(?i:(?:therefore|thus|hence|likely|probably|definitely|most|the|option|choice|letter)s?\s+){0,3}"
-_LETTER = r"([A-Z])(?![\w'\u2019-])"
+_LETTER = r"([A-Z])(?![\w-]|['\u2019][a-z])"
 _FIRST = re.compile(rf"{_MARK}{_FILLER}{_MARK}{_LETTER}")
-_MORE = re.compile(r"[)}\]\s*_]*(?:,|&|and\b)\s*(?:and\s+)?\(?([A-Z])(?![\w'\u2019-])")
+_MORE = re.compile(r"[)}\]\s*_]*(?:,|&|and\b)\s*(?:and\s+)?\(?([A-Z])(?![\w-]|['\u2019][a-z])")
 # "A" and "I" are words as well: they are letters unless a sentence goes on after them.
 _SENTENCE = re.compile(r" +(?!(?:because|since|as|which|and|with|is|or|due|for)\b)[a-z]")
 _BEST = re.compile(

@@ -52,7 +52,7 @@ def _untag(text: str) -> tuple[str, str]:
     said: list[str] = []
     thinking, position = False, 0
     for tag in _TAG.finditer(text):
-        if text[tag.start() - 1 : tag.start()] == "`":
+        if text[max(tag.start() - 1, 0) : tag.start()] == text[tag.end() : tag.end() + 1] == "`":
             continue  # In backticks it is talked about, not used.
         closing = bool(tag[1] or tag[2])
         (thought if thinking else said).append(text[position : tag.start()])

@@ -43,7 +43,6 @@ _END = r"(?![a-zA-Z])"
 _LATEX = _rules(
     (r",\\! ?", ","),
     (r"\\!", ""),
-    (r"\{,\} ?", ","),
     (rf"(?<!\\)\\(?:[,;:> ]|(?:q?quad|thinspace|displaystyle|textstyle|limits){_END})", " "),
     (rf"\\(?:(?:left|right){_END}\.?|[bB]igg?[lrm]?{_END})", ""),
     (r"(?<!\\)\\[()\[\]]", ""),
@@ -64,6 +63,7 @@ _LATEX = _rules(
 _ANYWHERE = _rules(
     (r"[\s~]+", " "),
     (r"%", ""),
+    (r"\{,\} ?", ","),
     (r"(?<![\\a-zA-Z])sqrt ?\(([^(){}]*)\)", r"\\sqrt{\1}"),
     (rf"(?<![\\a-zA-Z])(?:infinity|inf){_END}", r"\\infty"),
     (rf"(?<![\\a-zA-Z])pi{_END}", r"\\pi"),

@@ -10,11 +10,13 @@ from strategies.answers.announcements import announcements
 from strategies.answers.canonical import canonical, is_number
 
 _PHRASE = 600
-"""Characters of an announced value that are looked at."""
+"""Characters of an announced value, or at the end of a text, that are searched for a formula."""
 _LINE = 400
 """Characters at the end of the last line that are searched for a final number."""
 _GAP = 20
 """Characters between two boxes or formulas that may be joined by a comma or a word."""
+_SHORT = 200
+"""Characters of a formula that may be a whole text."""
 _TRIES = 5
 """Announcements, from the last one back, that are tried."""
 _LABEL_WORDS = 4
@@ -36,7 +38,9 @@ _NUMBER = re.compile(
     r"(?<![\w.,])(?<![a-zA-Z]-)[-+\u2212]?[$\u20ac\u00a3]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+|:\d\d)?"
     r"(?!\.?\d|,\d{3})(?:(?!\w)|(?=(?:cm|mm|km|kg|ml|ft|mph|hrs?|mins?|[mgshkL])\b))"
 )
-_BULLET = re.compile(r"\s*(?:\d{1,3}[.)]|[-*+>#]+)\s+")
+_BULLET = re.compile(r"\s*(?:\d{1,3}[.)]|[-*+>#]+(?!\s*\d))\s+")
+# "3 hours and 20 minutes" is one quantity.
+_COMPOUND = re.compile(r"[\d.,]+ (?!(?:for|in|of|per|to|at|on|by|from|out)\b)[a-zA-Z]+,? (?:and )?[\d.,]+ [a-zA-Z]+")
 _REFUSAL = re.compile(
     r"(?i)\b(?:no solution|impossible|cannot|can't|no (?:such|way|valid|possible)|none|unknown|not)\b"
 )
@@ -69,14 +73,13 @@ def announced_value(text: str) -> str | None:
 
 def final_value(text: str) -> str | None:
     """The whole text if it is one short value, else the final number of the last line."""
-    line = last_line(text)
-    if not line:
-        return None
-    if line == text.strip():
+    last = last_line(text)
+    line = _BULLET.sub("", last, count=1)
+    if last == text.strip():
         whole = _whole(line)
         if whole is not None:
             return whole
-    segments = _segments(line)
+    segments = _segments(line[-_PHRASE:])
     if segments and any(character.isdigit() for character in segments[-1]):
         return canonical(segments[-1]) or None
     return _final_number(line)
@@ -175,37 +178,33 @@ def _value(phrase: str) -> str | None:
         return answer or None
     if _NOTHING.match(answer):
         return _NOTHING_SPELLED
+    if _is_formula(answer) or _COMPOUND.match(answer):
+        return answer
     words = phrase.split()
     numbers = [match[0] for match in _NUMBER.finditer(phrase)]
-    if numbers and not _REFUSAL.search(phrase) and (len(words) > _LABEL_WORDS or _leads(phrase, numbers[0])):
-        return canonical(numbers[0]) if len(numbers) == 1 else _formula(answer)
-    if _formula(answer) is not None:
-        return answer
+    leading = bool(numbers) and phrase.lstrip(" (*_\"'").startswith(numbers[0])
+    if leading or (len(numbers) == 1 and len(words) > _LABEL_WORDS):
+        return None if _REFUSAL.search(phrase) else canonical(numbers[0])
     hollow = words[0].lower().strip(",.") in _HOLLOW
     return answer if len(words) <= _LABEL_WORDS and not hollow else None
 
 
-def _leads(phrase: str, number: str) -> bool:
-    return phrase.lstrip(" (*_\"'").startswith(number)
-
-
-def _formula(answer: str) -> str | None:
-    """The answer itself if it is a formula rather than words."""
+def _is_formula(answer: str) -> bool:
+    """Whether an answer is a whole formula rather than words or a fragment."""
     words = re.findall(r"(?<!\\)\b[a-zA-Z]{3,}", answer)
-    return answer if _FORMULA.search(answer) and len(words) < 2 else None
+    return bool(_FORMULA.search(answer)) and len(words) < 2 and answer.count("{") == answer.count("}")
 
 
 def _whole(line: str) -> str | None:
     """A text that is nothing but one short value: a number, a formula, a single word."""
     answer = canonical(line)
-    if is_number(answer) or (len(line) <= 200 and _formula(answer) is not None) or len(line.split()) == 1:
-        return answer or None
-    return None
+    short = is_number(answer) or (len(line) <= _SHORT and _is_formula(answer)) or answer.isalpha()
+    return answer if short and answer else None
 
 
 def _final_number(line: str) -> str | None:
     """The last number of a line's end; behind its last "=", if there is one."""
-    tail = _BULLET.sub("", line, count=1) if len(line) <= _LINE else line[-_LINE:]
+    tail = line[-_LINE:]
     if _REFUSAL.search(tail):
         return None
     result = tail.rpartition("=")[2].strip()
