@@ -87,7 +87,7 @@ class Program:
         index = self._launched
         self._launched += 1
         seed = prompt.body.get("seed")
-        seeded = prompt if seed is None else prompt.with_body(seed=seed + index)
+        seeded = prompt if seed is None else prompt.with_body(seed=shifted(seed, index))
         request = Request(self.name, index, seeded, kind, relay)
         self._live[index] = (request, scope)
         self._port.submit(request)
@@ -147,6 +147,11 @@ class Program:
     def wait(self) -> Awaitable[None]:
         """Suspend until something happens to this program."""
         return self._port.wait()
+
+
+def shifted(seed: int, index: int) -> int:
+    """seed + index within the 64-bit range that engines accept; past its end it goes on at the beginning."""
+    return (seed + index + 2**63) % 2**64 - 2**63
 
 
 class FanOut:

@@ -63,8 +63,9 @@ class Prompt:
 
     def with_body(self, **changes: Any) -> "Prompt":
         """A copy with some fields of the body replaced; a value of None removes the field."""
+        removed = {key for key, value in changes.items() if value is None}
         body = {**self.body, **changes}
-        return Prompt({key: value for key, value in body.items() if value is not None})
+        return Prompt({key: value for key, value in body.items() if key not in removed})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from core.errors import Overloaded, QuorateError
+from core.errors import BackendUnavailable, NoAnswer, Overloaded, QuorateError
 from server import chat, health, models
 from server.backends.base import Backend
 from server.gateway import opened
@@ -47,6 +48,7 @@ def create_app(
         app.include_router(routes.router)
     app.add_exception_handler(QuorateError, known_error)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, unknown_error)
     install(app, ChatRequest)
     return app
@@ -55,14 +57,25 @@ def create_app(
 async def known_error(request: Request, error: Exception) -> JSONResponse:
     """An error of our tree, under its own status."""
     assert isinstance(error, QuorateError), "registered for QuorateError"
-    headers = {}
+    return JSONResponse(error.envelope(), status_code=error.status, headers=retry_headers(error))
+
+
+def retry_headers(error: QuorateError) -> dict[str, str]:
+    """Whether OpenAI's clients should try again by themselves: a repeated fan-out is paid for again."""
     if isinstance(error, Overloaded):
-        headers = {
+        return {
             "retry-after": str(max(1, round(error.retry_after))),
             "retry-after-ms": str(round(error.retry_after * 1000)),
             "x-should-retry": "true",
         }
-    return JSONResponse(error.envelope(), status_code=error.status, headers=headers)
+    cause = error.cause if isinstance(error, NoAnswer) else error
+    worth_it = isinstance(cause, BackendUnavailable)
+    return {"x-should-retry": "true" if worth_it else "false"} if error.status >= 500 else {}
+
+
+async def gone(request: Request, error: Exception) -> Response:
+    """The client left while its body was read."""
+    return Response(status_code=chat.CLIENT_CLOSED)
 
 
 async def http_error(request: Request, error: Exception) -> JSONResponse:

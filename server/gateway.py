@@ -1,5 +1,6 @@
 """The composition root's product: everything that lives as long as the process, in one frozen value."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -31,14 +32,12 @@ class Gateway:
     backends: Mapping[str, Backend]
     runtime: Runtime
     metrics: Metrics
+    up: dict[str, bool]
+    """Which backends answered their last health check; kept fresh in the background."""
 
     def backend_settings(self, name: str) -> BackendSettings:
         """The settings of one backend."""
         return next(backend for backend in self.settings.backends if backend.name == name)
-
-    async def health(self) -> dict[str, bool]:
-        """Which backends answer now."""
-        return {name: await backend.healthy() for name, backend in self.backends.items()}
 
 
 def make_backend(settings: BackendSettings) -> Backend:
@@ -86,19 +85,29 @@ async def opened(
         scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
         runtime = Runtime(scheduler, backends, reader, metrics, clock, recorder)
-        gateway = Gateway(settings, backends, runtime, metrics)
-        await stack.enter_async_context(owned(repeat(lambda: watch(gateway), HEALTH_SECONDS)))
+        gateway = Gateway(settings, backends, runtime, metrics, dict.fromkeys(backends, False))
+        await check_health(gateway)
+        await stack.enter_async_context(owned(repeat(lambda: check_health(gateway), HEALTH_SECONDS)))
         yield gateway
 
 
-async def watch(gateway: Gateway) -> None:
-    """One round of health checks, into the metrics; a change is logged once."""
-    for name, backend in gateway.backends.items():
-        try:
-            up = await backend.healthy()
-        except BackendError:
-            up = False
-        gateway.metrics.backend_up(name, up)
+async def check_health(gateway: Gateway) -> None:
+    """One round of health checks, all backends at once; a change is logged once."""
+    async with asyncio.TaskGroup() as group:
+        for backend in gateway.backends.values():
+            group.create_task(check_backend(gateway, backend))
+
+
+async def check_backend(gateway: Gateway, backend: Backend) -> None:
+    """Ask one backend; what it says goes into the metrics and into `gateway.up`."""
+    try:
+        up = await backend.healthy()
+    except BackendError:
+        up = False
+    if up != gateway.up[backend.name]:
+        log.warning("backend %s is %s", backend.name, "up" if up else "down")
+    gateway.up[backend.name] = up
+    gateway.metrics.backend_up(backend.name, up)
 
 
 @contextmanager

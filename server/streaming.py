@@ -78,13 +78,13 @@ class Channel:
         self.opened.set()
 
     async def relay(self, chunk: Chunk) -> None:
-        """See `server.jobs.Sink`. The last chunks wait for the compute report, unless the pass-through is exact."""
+        """See `server.jobs.Sink`. Finish chunks wait for the compute report, unless the pass-through is exact."""
         if not chunk.get("choices"):
             if self._usage:
                 self.tail.append(chunk)
             return
         finished = any(choice.get("finish_reason") for choice in chunk["choices"])
-        if self.tail or (finished and not self._off):
+        if finished and not self._off:
             self.tail.append(chunk)
         else:
             await self.events.put(event({**chunk, "model": self._model}))
