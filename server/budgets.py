@@ -3,6 +3,7 @@
 Precedence: header > body > metadata > suffix > reasoning_effort > the model's default > the server's default.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ EFFORT_PRESETS: Mapping[str, str] = {
 }
 SUFFIXES = tuple(PRESETS)
 SELECTORS = ("majority",)
+INTEGER = re.compile(r"-?[0-9]{1,19}")
 _SPELLING: TypeAdapter[Any] = TypeAdapter(BudgetSpelling)
 
 
@@ -70,7 +72,7 @@ def parse_text(text: str, param: str) -> Any:
     """The header's spelling: a preset, an integer, or `samples=8;tokens=20000;seconds=30;certainty=0.9`."""
     text = text.strip()
     if "=" not in text:
-        return check(int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else text, param)
+        return check(int(text) if INTEGER.fullmatch(text) else text, param)
     fields: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         key, _, value = (piece.strip() for piece in part.partition("="))
@@ -167,7 +169,11 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
     if isinstance(spelling, int):
         return auto.model_copy(update={"max_samples": spelling, "min_samples": None})
     given = spelling.model_dump(exclude_none=True, exclude={"strategy"})
-    return auto.model_copy(update={**given, "strategy": spelling.strategy or auto.strategy})
+    if spelling.strategy is not None:
+        given["strategy"] = spelling.strategy
+    if spelling.max_samples is not None and spelling.min_samples is None and auto.min_samples is not None:
+        given["min_samples"] = min(auto.min_samples, spelling.max_samples)
+    return auto.model_copy(update=given)
 
 
 def _refuse_unavailable(wish: BudgetObject) -> None:
@@ -184,7 +190,12 @@ def _refuse_unavailable(wish: BudgetObject) -> None:
 def _clamp(settings: Settings, wish: BudgetObject) -> tuple[BudgetObject, tuple[str, ...]]:
     """Cut what is over the operator's limits; returns the names of the keys that were cut."""
     limits = settings.limits
-    ceilings = {"max_samples": limits.max_samples, "max_tokens": limits.max_tokens, "max_seconds": limits.max_seconds}
+    ceilings = {
+        "max_samples": limits.max_samples,
+        "min_samples": limits.max_samples,
+        "max_tokens": limits.max_tokens,
+        "max_seconds": limits.max_seconds,
+    }
     cut = {
         key: ceiling
         for key, ceiling in ceilings.items()
@@ -208,8 +219,8 @@ def _strategy(wish: BudgetObject, samples: int) -> tuple[Strategy, Mapping[str, 
     choice = wish.strategy
     name = choice if isinstance(choice, str) else choice.name if choice is not None else None
     extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
-    strategy = strategy_named(name or "self_consistency")
-    options = validate(strategy, extra)
+    strategy = strategy_named("self_consistency" if name is None else name)
+    options = validate(strategy, extra) if extra else {}
     if samples == 1:
         return strategy_named("direct"), {}
     return strategy, options

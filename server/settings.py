@@ -123,8 +123,12 @@ class Settings(BaseSettings):
         return self
 
     def preset(self, name: str) -> BudgetObject:
-        """The operator's preset of this name, or ours."""
-        return self.presets.get(name, PRESETS[name])
+        """The operator's preset of this name; what it leaves out is ours."""
+        ours, theirs = PRESETS[name], self.presets.get(name)
+        if theirs is None:
+            return ours
+        said = {key: getattr(theirs, key) for key in theirs.model_fields_set if getattr(theirs, key) is not None}
+        return ours.model_copy(update=said)
 
 
 def load(path: Path, **overrides: Any) -> Settings:
