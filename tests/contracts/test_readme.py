@@ -129,9 +129,9 @@ def test_documented_command_exists(page: str, program: str, word: str) -> None:
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("block", [b for b in blocks(readme()) if b.runnable], ids=lambda b: f"line-{b.line}")
-def test_readme_block_runs(block: Block, demo_gateway: str, tmp_path: Path) -> None:
+def test_readme_block_runs(block: Block, demo_gateway, tmp_path: Path) -> None:
     """The block runs as printed, and its output holds what the text promises."""
-    assert problem(block, run_block(block, demo_gateway, tmp_path)) is None
+    assert problem(block, run_block(block, demo_gateway.root, tmp_path)) is None
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
