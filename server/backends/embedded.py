@@ -31,6 +31,8 @@ from server.backends.llama_dialect import (
     refuse,
     template_request,
     wants_continuation,
+    wants_json,
+    without_thought,
 )
 from server.backends.llama_process import Limits, Supervisor
 
@@ -50,6 +52,14 @@ class EngineLoad:
 
     running: int
     waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """Whether the generation prompt opens a `<think>`, and whether the engine knows to close it."""
+
+    opens: bool
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class EmbeddedBackend:
         self._resources = AsyncExitStack()
         self._engine: Supervisor | None = None
         self._http: HttpBackend | None = None
-        self._templates: dict[bytes, bool | None] = {}
+        self._templates: dict[bytes, _Template] = {}
 
     @property
     def pid(self) -> int | None:
@@ -121,7 +131,7 @@ class EmbeddedBackend:
             stack.callback(self._forget)
             self._engine, self._http = engine, http
             with suppress(BackendRejected, BackendBroken):  # a template that cannot be rendered fails its requests
-                await self._opens_thought({})
+                await self._look_at_template({})
             self._resources = stack.pop_all()
 
     async def aclose(self) -> None:
@@ -172,8 +182,19 @@ class EmbeddedBackend:
         if wants_continuation(body):
             return await self._prepare_continuation(body, top)
         request = chat_request(body, slots=self._slots, context=self._context)
-        thinking = None if is_constrained(request) else await self._opens_thought(body)
+        template = await self._look_at_template(body)
+        constrained = is_constrained(request)
+        if constrained and template.opens and not (template.known and wants_json(request)) and not body.get("tools"):
+            return await self._prepare_answer_only(body, top)
+        thinking = None if template.known or constrained else template.opens
         return _Request("/chat/completions", request, Translation(thinking=thinking, top_logprobs=top))
+
+    async def _prepare_answer_only(self, body: Mapping[str, Any], top: int) -> _Request:
+        """A grammar would begin inside the open thought: give the model an empty one."""
+        rendered = await self._render(template_request(body, body["messages"], generate=True))
+        prompt = without_thought(rendered) if is_thinking(rendered) else rendered
+        request = raw_request(body, prompt, slots=self._slots, context=self._context)
+        return _Request("/completions", request, Translation(thinking=None, top_logprobs=top))
 
     async def _prepare_continuation(self, body: Mapping[str, Any], top: int) -> _Request:
         """llama.cpp's own continuation puts a `<think>` of its own in front of the text: render and cut instead."""
@@ -184,19 +205,16 @@ class EmbeddedBackend:
         thinking = None if is_constrained(request) else is_thinking(text)
         return _Request("/completions", request, Translation(thinking=thinking, top_logprobs=top))
 
-    async def _opens_thought(self, body: Mapping[str, Any]) -> bool | None:
-        """Whether the template's generation prompt opens a `<think>`; None if the engine does the splitting itself.
-
-        Depends on the template and its arguments only, so one look serves all requests with the same ones.
-        """
+    async def _look_at_template(self, body: Mapping[str, Any]) -> _Template:
+        """Depends on the template and its arguments only, so one look serves all requests with the same ones."""
         request = template_request(body, _PROBE_MESSAGES, generate=True)
         request.pop("tools", None)
         key = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
         if key not in self._templates:
-            opens = (await self._render(request)).rstrip().endswith("<think>")
+            opens = is_thinking(await self._render(request))
             if len(self._templates) >= _REMEMBERED_TEMPLATES:
                 self._templates.pop(next(iter(self._templates)))
-            self._templates[key] = None if opens and await self._engine_splits(request) else opens
+            self._templates[key] = _Template(opens=opens, known=opens and await self._engine_splits(request))
         return self._templates[key]
 
     async def _engine_splits(self, request: Mapping[str, Any]) -> bool:

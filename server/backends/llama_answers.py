@@ -66,7 +66,9 @@ class ThinkSplitter:
 
 
 class Translation:
-    """One answer's chunks, from the engine's shape to the gateway's. `splits` is None where the engine has split.
+    """One answer's chunks, from the engine's shape to the gateway's.
+
+    `thinking`: whether the prompt left a thought open; None where nothing is to be split.
 
     Token counts of reasoning are counted in chunks: llama.cpp sends one for each token, save for a character that
     takes several tokens or a piece held back as the possible beginning of a stop string.

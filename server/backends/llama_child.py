@@ -84,7 +84,7 @@ def _outlive_nobody(parent: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Serve until the parent leaves. Never returns: an engine with work in flight cannot be torn down in order."""
+    """Serve until the parent leaves. Does not return: an engine with work in flight cannot be torn down in order."""
     report = os.dup(1)
     os.dup2(2, 1)  # whatever the library prints goes to standard error, so that `report` stays clean
     options = _arguments(argv)
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> None:
         server = _serve(options)
     except SystemExit as error:
         os.write(report, json.dumps({"event": "failed", "reason": str(error)}).encode() + b"\n")
-        os._exit(1)
+        sys.exit(1)  # in order: llama.cpp's log is written by a thread of its own, and holds the cause
     os.write(report, json.dumps({"event": "ready"}).encode() + b"\n")
     _outlive_nobody(options.parent)
     with contextlib.suppress(OSError):

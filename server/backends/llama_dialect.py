@@ -24,8 +24,7 @@ SAMPLERS = ("penalties", "temperature", "min_p", "top_k", "top_p")
 
 PASSED = frozenset(
     "model messages n tools tool_choice parallel_tool_calls temperature top_p top_k min_p typical_p presence_penalty "
-    "frequency_penalty stop logit_bias ignore_eos reasoning_effort chat_template_kwargs response_format grammar "
-    "json_schema".split()
+    "frequency_penalty stop logit_bias ignore_eos reasoning_effort chat_template_kwargs response_format".split()
 )
 """Fields that mean the same on both sides. Others are dropped."""
 
@@ -74,7 +73,18 @@ def template_request(body: Mapping[str, Any], messages: Sequence[Any], *, genera
 
 def is_constrained(request: Mapping[str, Any]) -> bool:
     """Whether the text follows a grammar from its first token, which leaves no room for thoughts."""
-    return "grammar" in request or "json_schema" in request or _is_json(request.get("response_format"))
+    return "grammar" in request or wants_json(request)
+
+
+def wants_json(request: Mapping[str, Any]) -> bool:
+    """Whether `response_format` constrains the answer: llama.cpp lets the templates it knows think before it."""
+    kind = request.get("response_format")
+    return isinstance(kind, Mapping) and kind.get("type") in ("json_object", "json_schema")
+
+
+def without_thought(prompt: str) -> str:
+    """A prompt that opens a thought, with an empty one instead (Qwen3's form for `enable_thinking: false`)."""
+    return f"{prompt.rstrip()}\n\n{CLOSE}\n\n"
 
 
 def wants_continuation(body: Mapping[str, Any]) -> bool:
@@ -139,10 +149,9 @@ def _structured(outputs: Any) -> dict[str, Any]:
     if not given:
         return {}
     match given:
-        case {"json": str(schema)}:
-            return {"json_schema": _parsed(schema)}
         case {"json": schema}:
-            return {"json_schema": schema}
+            schema = _parsed(schema) if isinstance(schema, str) else schema
+            return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
         case {"grammar": grammar}:
             return {"grammar": grammar}
         case {"choice": list(choices)}:
@@ -173,6 +182,8 @@ def _message(message: Any) -> Any:
 
 def _name_tool(out: dict[str, Any]) -> None:
     """`tool_choice` naming a function becomes "required" among that function alone."""
+    if any(not (tool.get("function") or {}).get("name") for tool in out.get("tools") or ()):
+        raise refuse("Every tool needs a function with a name.", "tools")
     choice = out.get("tool_choice")
     if isinstance(choice, Mapping):
         wanted = (choice.get("function") or {}).get("name")
@@ -180,7 +191,3 @@ def _name_tool(out: dict[str, Any]) -> None:
         out["tool_choice"] = "required"
         if not out["tools"]:
             raise refuse(f"tool_choice names {wanted!r}, which is not among the tools.", "tool_choice")
-
-
-def _is_json(response_format: Any) -> bool:
-    return isinstance(response_format, Mapping) and response_format.get("type") in ("json_object", "json_schema")

@@ -39,8 +39,8 @@ def ask(**options: Any) -> Call:
 
 
 def endless(seed: int) -> Call:
-    """A request that runs until its slot is full, about a quarter of a second."""
-    return ask(ignore_eos=True, max_tokens=1100, seed=seed)
+    """A request that runs until its slot is full: with the `roomy` engine, seconds."""
+    return ask(ignore_eos=True, max_tokens=None, seed=seed)
 
 
 async def chunks_of(backend: EmbeddedBackend, call: Call) -> list[Chunk]:
@@ -95,6 +95,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 async def engine(folder: Path) -> AsyncIterator[EmbeddedBackend]:
     """The small model, serving."""
     backend = EmbeddedBackend(name="reasoner-small", model_path=SMALL, limits=QUICK)
+    await backend.start()
+    yield backend
+    await backend.aclose()
+
+
+@pytest.fixture
+async def roomy(folder: Path) -> AsyncIterator[EmbeddedBackend]:
+    """The small model with more room than it was trained for, so that a request can run for seconds."""
+    backend = EmbeddedBackend(name="reasoner-small", model_path=SMALL, slots=8, context=16384, limits=QUICK)
     await backend.start()
     yield backend
     await backend.aclose()
@@ -187,6 +196,7 @@ async def test_limits_of_an_answer_are_kept(engine: EmbeddedBackend) -> None:
     [
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["yes", "no"]}}}},
         {"structured_outputs": {"choice": ['"yes"', '"no"']}},
+        {"structured_outputs": {"json": '{"enum": ["yes", "no"]}'}},
     ],
 )
 async def test_a_constrained_answer_is_content(engine: EmbeddedBackend, constraint: dict[str, Any]) -> None:
@@ -241,7 +251,8 @@ async def test_a_continued_prompt_is_the_fresh_prompt_and_the_text(engine: Embed
         ({"messages": [{"role": "user", "content": "Mia " * 3000}]}, "messages", "context_length_exceeded"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", None),
         ({"continue_final_message": True}, "add_generation_prompt", None),
-        ({"grammar": "root ::= ("}, None, None),
+        ({"structured_outputs": {"grammar": "root ::= ("}}, None, None),
+        ({"tools": [{"type": "function"}]}, "tools", None),
         ({"structured_outputs": {"regex": "a+"}}, "structured_outputs", None),
     ],
 )
@@ -309,25 +320,25 @@ async def abort_all(backend: EmbeddedBackend, width: int) -> float:
 
 
 @pytest.mark.parametrize("width", [1, 8])
-async def test_aborted_streams_free_their_slots(engine: EmbeddedBackend, width: int) -> None:
+async def test_aborted_streams_free_their_slots(roomy: EmbeddedBackend, width: int) -> None:
     """Within 100 ms the engine works on none of them (the best of three, on a machine that has other work)."""
-    assert min([await abort_all(engine, width) for _ in range(3)]) < 0.1
+    assert min([await abort_all(roomy, width) for _ in range(3)]) < 0.1
 
 
-async def test_leaving_a_stream_early_frees_its_slot(engine: EmbeddedBackend) -> None:
+async def test_leaving_a_stream_early_frees_its_slot(roomy: EmbeddedBackend) -> None:
     """Leaving the context without reading on is an abort."""
-    async with engine.stream(endless(1)) as chunks:
+    async with roomy.stream(endless(1)) as chunks:
         await anext(chunks)
-    assert await running(engine, 0) < 1.0
+    assert await running(roomy, 0) < 1.0
 
 
-async def test_a_cancelled_plain_request_frees_its_slot(engine: EmbeddedBackend) -> None:
+async def test_a_cancelled_plain_request_frees_its_slot(roomy: EmbeddedBackend) -> None:
     """llama.cpp would go on with a plain request; ours is streamed underneath."""
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(engine.complete(endless(1)))
-        await running(engine, 1)
+        task = group.create_task(roomy.complete(endless(1)))
+        await running(roomy, 1)
         task.cancel()
-    assert await running(engine, 0) < 1.0
+    assert await running(roomy, 0) < 1.0
 
 
 # The process
@@ -349,18 +360,18 @@ async def test_the_socket_is_private_and_goes_with_the_engine(folder: Path) -> N
         await backend.complete(ask())
 
 
-async def test_a_crash_breaks_the_running_requests_and_is_recovered_from(engine: EmbeddedBackend) -> None:
+async def test_a_crash_breaks_the_running_requests_and_is_recovered_from(roomy: EmbeddedBackend) -> None:
     """The stream in flight fails with a backend error; the next request is served by a new process."""
-    pid = engine.pid
+    pid = roomy.pid
     assert pid is not None
     with pytest.raises(BackendError) as failure:
-        async with engine.stream(endless(1)) as chunks:
+        async with roomy.stream(endless(1)) as chunks:
             async for _ in chunks:
                 os.kill(pid, signal.SIGKILL)
-    await until(lambda: engine.pid != pid)
-    body = await engine.complete(ask(max_tokens=3))
+    await until(lambda: roomy.pid != pid)
+    body = await roomy.complete(ask(max_tokens=3))
     assert isinstance(failure.value, BackendBroken)
-    assert body["usage"]["completion_tokens"] == 3 and await engine.healthy()
+    assert body["usage"]["completion_tokens"] == 3 and await roomy.healthy()
 
 
 SCRIPT = """
