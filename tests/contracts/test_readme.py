@@ -108,10 +108,19 @@ def test_readme_shows_the_way_in() -> None:
     assert any(block.runnable and block.language in SHELL for block in blocks(readme()))
 
 
+def folders(house) -> set[str]:
+    """Top folders that hold files of the project, hidden ones aside."""
+    return {name.partition("/")[0] for name in map(house.name, house.files()) if "/" in name and name[0] != "."}
+
+
 def test_readme_shows_the_tree(house) -> None:
-    """Every package and every other top folder has its line in the tree."""
-    wanted = {f"{folder}/" for folder in (*house.packages, "deploy", "tests", "examples", "docs")}
-    assert {name for name in wanted if not re.search(rf"^{name} +\S", readme(), re.MULTILINE)} == set()
+    """Every top folder has its line in the tree, and no line names a folder that is not there."""
+    assert set(re.findall(r"^(\w+)/ +\S", readme(), re.MULTILINE)) == folders(house)
+
+
+def test_folders_are_those_with_files(build) -> None:
+    """A folder counts by the files in it; hidden folders and files at the top do not count."""
+    assert folders(build({"core/a.py": "", "deploy/b/c.yml": "", ".ci/run": "", "d.md": ""})) == {"core", "deploy"}
 
 
 def test_makefile_is_small() -> None:
