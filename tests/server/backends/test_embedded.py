@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -280,6 +281,35 @@ async def test_the_large_model_answers_too() -> None:
     finally:
         await backend.aclose()
     assert "\\boxed{59}" in body["choices"][0]["message"]["content"]
+
+
+KNOWN_TEMPLATE = b"""{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}{% if m['reasoning_content'] %}\
+{{ '<think>\\n' + m['reasoning_content'] + '\\n</think>\\n\\n' }}{% endif %}\
+{{ m['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"""
+
+
+def with_template(template: bytes) -> bytes:
+    """The small model with another chat template; a comment fills it up so that the weights stay aligned."""
+    config = json.loads((SMALL.parent / "tokenizer_config.json").read_text())
+    old = config["chat_template"].encode()
+    new = template + b"{#" + b" " * ((len(old) - len(template) - 4) % 32) + b"#}"
+    before, after = SMALL.read_bytes().split(struct.pack("<Q", len(old)) + old)
+    return before + struct.pack("<Q", len(new)) + new + after
+
+
+async def test_a_template_that_the_engine_knows_is_split_once(tmp_path: Path) -> None:
+    """llama.cpp splits such answers itself: same result, and it may think before JSON but not before a choice."""
+    (tmp_path / "model.gguf").write_bytes(with_template(KNOWN_TEMPLATE))
+    backend = EmbeddedBackend(name="x", model_path=tmp_path / "model.gguf", limits=QUICK)
+    await backend.start()
+    try:
+        calls = ask(), ask(structured_outputs={"choice": ["yes"]}), ask(structured_outputs={"json": {"enum": ["no"]}})
+        plain, choice, thought = [(await backend.complete(call))["choices"][0]["message"] for call in calls]
+    finally:
+        await backend.aclose()
+    assert plain["reasoning_content"].startswith("1. Mia") and plain["content"].startswith("The answer is")
+    assert choice == {"role": "assistant", "content": "yes"}
+    assert thought["reasoning_content"].startswith("1. Mia") and thought["content"] == '"no"'
 
 
 # Load and aborts
