@@ -285,7 +285,8 @@ async def test_the_large_model_answers_too() -> None:
 
 KNOWN_TEMPLATE = b"""{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}{% if m['reasoning_content'] %}\
 {{ '<think>\\n' + m['reasoning_content'] + '\\n</think>\\n\\n' }}{% endif %}\
-{{ m['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"""
+{{ m['content'] + '<|im_end|>\\n' }}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"""
 
 
 def with_template(template: bytes) -> bytes:
