@@ -184,9 +184,11 @@ class _Run:
                     raise TypeError(f"Under virtual time a strategy waits for its context alone, not {waits_for!r}.")
 
     def account(self) -> None:
-        """Book the tokens that running requests have made by now."""
+        """Book the tokens that running requests have made by now. One that ends now does so by itself, uncut."""
+        now = self.kernel.now
         for index, call in tuple(self.calls.items()):
-            self.program.progress(index, call.usage(self.kernel.now))
+            if now < call.since + call.drawn.nanos:
+                self.program.progress(index, call.usage(now))
 
     def close(self) -> None:
         """Unwind the strategy; whatever it does meanwhile, no request survives."""

@@ -87,6 +87,14 @@ def test_finished_samples_count_towards_the_cut(world, whole):
     assert indices(ended) == [0]
 
 
+def test_samples_that_end_as_the_budget_is_spent_are_whole(world, whole):
+    """The last token of the budget may be the last of a sample: it finishes, whatever else ends at that time."""
+    script = {0: whole(10, "a", 5), 1: whole(10, "b", 5), 2: whole(100, "c", 100)}
+    [ended] = world(script).run(Arrival("p", all_of, budget=Budget(3, max_tokens=20)))
+    assert (ended.ended, indices(ended), ended.ledger.completion_tokens) == (10, [0, 1], 20)
+    assert ended.answer.stop_reason is StopReason.MAX_TOKENS
+
+
 def test_a_budget_that_suffices_cuts_nothing(world, whole):
     """A limit that is never reached leaves no mark."""
     script = {0: whole(20, "a", 6), 1: whole(100, "b", 10)}
