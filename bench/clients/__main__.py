@@ -77,6 +77,13 @@ async def cpu_seconds(session: aiohttp.ClientSession, base: str) -> float:
 
 
 async def load(session: aiohttp.ClientSession, url: str, concurrency: int, requests: int) -> list[float]:
+    """The closed loop with the one body of this comparison."""
+    return await load_bodies(session, url, BODY.encode(), concurrency, requests)
+
+
+async def load_bodies(
+    session: aiohttp.ClientSession, url: str, body: bytes, concurrency: int, requests: int
+) -> list[float]:
     """Closed loop: `concurrency` workers share `requests` requests; returns each one's seconds."""
     waits: list[float] = []
     tickets = itertools.repeat(None, requests)
@@ -84,7 +91,7 @@ async def load(session: aiohttp.ClientSession, url: str, concurrency: int, reque
     async def worker() -> None:
         for _ in tickets:
             started = time.perf_counter()
-            async with session.post(url, data=BODY) as response:
+            async with session.post(url, data=body) as response:
                 assert response.status == 200, await response.text()
                 await response.read()
             waits.append(time.perf_counter() - started)

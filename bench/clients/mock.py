@@ -28,14 +28,16 @@ def plain_answer() -> bytes:
 
 def stream_answer(chunks: int) -> list[bytes]:
     """The pieces of a streamed answer as an engine sends them: one HTTP chunk per event, then `[DONE]`."""
-    events = [json.dumps(_chunk(f"word{index} ")) for index in range(chunks)] + ["[DONE]"]
+    spoken = [_chunk(f"word{index} ") for index in range(chunks - 3)] + [_chunk("The answer is 42")]
+    usage = {"prompt_tokens": 20, "completion_tokens": chunks - 2, "total_tokens": chunks + 18}
+    events = [*map(json.dumps, [*spoken, _chunk("", "stop"), {"choices": [], "usage": usage}]), "[DONE]"]
     pieces = [_http_chunk(f"data: {event}\n\n".encode()) for event in events]
     pieces[0] = _head("text/event-stream", "transfer-encoding: chunked") + pieces[0]
     return [*pieces[:-1], pieces[-1] + b"0\r\n\r\n"]
 
 
-def _chunk(text: str) -> dict[str, object]:
-    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None, "token_ids": None}
+def _chunk(text: str, finish: str | None = None) -> dict[str, object]:
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": finish, "token_ids": None}
     return {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 1, "model": "mock", "choices": [choice]}
 
 
@@ -64,7 +66,8 @@ class MockProtocol(asyncio.Protocol):
         if not separator or len(body) < _content_length(head):
             return
         self._buffer = b""
-        pieces = self._stream if head.startswith(b"POST /stream") else [self._plain]
+        streamed = head.startswith(b"POST /stream") or b'"stream":true' in body
+        pieces = self._stream if streamed else [self._plain]
         self._loop.call_later(DELAY, self._send, iter(pieces))
 
     def _send(self, pieces: Iterator[bytes]) -> None:
