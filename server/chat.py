@@ -10,12 +10,13 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from core.errors import BodyTooLarge, InvalidRequest
+from core.errors import BodyTooLarge, InvalidRequest, QuorateError, UnknownModel
 from core.types import NANOS, Prompt
 from server import report
-from server.budgets import Plan, check, forwarded, resolve
+from server.budgets import Plan, check, find_model, forwarded, resolve
 from server.gateway import Gateway
 from server.jobs import Job, Silence
+from server.metrics import OTHER
 from server.openapi import body_of
 from server.runtime import ClientGoneError, until_gone
 from server.schemas import ChatRequest
@@ -34,19 +35,32 @@ async def chat_completions(request: Request) -> Response:
     """Answer a chat request with as much compute as its budget and its difficulty ask for."""
     gateway: Gateway = request.app.state.gateway
     arrived = gateway.runtime.clock()
-    body = await read_body(request, gateway.settings.limits.max_body_bytes)
-    parsed = parse(body)
-    model, plan = resolve(gateway.settings, parsed, request.headers)
+    body: dict[str, Any] = {}
+    try:
+        body = await read_body(request, gateway.settings.limits.max_body_bytes)
+        parsed = parse(body)
+        model, plan = resolve(gateway.settings, parsed, request.headers)
+    except QuorateError as error:
+        gateway.metrics.refused(served_name(gateway, body), error.type, error.status)
+        raise
     job = make_job(gateway, request, body, parsed, model, plan)
     if parsed.stream:
         return streamed(gateway, job, parsed, arrived)
     return await plain(gateway, job, parsed, request, arrived)
 
 
+def served_name(gateway: Gateway, body: Mapping[str, Any]) -> str:
+    """The model that a refused body names, for the metrics: a served name without its suffix, or `other`."""
+    try:
+        return find_model(gateway.settings, str(body.get("model")))[0].name
+    except UnknownModel:
+        return OTHER
+
+
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
     """The JSON object of the body, read no further than the limit."""
-    content_type = request.headers.get("content-type", "application/json")
-    if not content_type.lower().startswith("application/json"):
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0]
+    if media_type.strip().lower() != "application/json":
         raise InvalidRequest("The content type must be application/json.", param="content-type")
     data = bytearray()
     async for part in request.stream():
