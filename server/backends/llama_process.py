@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections import deque
@@ -22,7 +23,8 @@ _LONGEST_BACKOFF = 30.0
 _REAP_SECONDS = 0.005
 _REAP_TRIES = 200
 _TAIL_BYTES = 8192
-_QUOTED_LINES, _QUOTED_CHARACTERS = 4, 600
+_QUOTED_LINES, _QUOTED_CHARACTERS = 6, 800
+_LOG_PREFIX = re.compile(r"^[\d.]+ [A-Z] +")  # llama.cpp's time and level
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Life:
         code = self.process.returncode
         if code == -signal.SIGILL:
             return "This processor lacks instructions that the embedded engine is built for (AVX2, FMA, F16C, BMI2)."
-        noise = [line for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
+        noise = [_LOG_PREFIX.sub("", line) for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
         quoted = " | ".join(noise[-_QUOTED_LINES:])[-_QUOTED_CHARACTERS:]
         how = self.reason or f"It ended with {_exit_in_words(code)}."
         return f"{how} Its last words: {quoted}" if quoted else how
