@@ -6,7 +6,7 @@ from typing import Any
 from core.types import Usage
 from server.backends.base import Chunk
 
-TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "refusal")
+TEXT_FIELDS = frozenset({"content", "reasoning", "reasoning_content", "refusal"})
 
 
 class Assembly:
@@ -41,9 +41,9 @@ class Assembly:
         delta = choice.get("delta") or {}
         self._role = delta.get("role") or self._role
         grown = False
-        for name in TEXT_FIELDS:
-            if delta.get(name):
-                self._text.setdefault(name, []).append(delta[name])
+        for name, value in delta.items():
+            if value and name in TEXT_FIELDS:
+                self._text.setdefault(name, []).append(value)
                 grown = True
         for call in delta.get("tool_calls") or ():
             self._add_tool(call)

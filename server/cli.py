@@ -20,7 +20,10 @@ Quorate serves {models} on http://{host}:{port}. Try:
     "messages": [{{"role": "user", "content": "{question}"}}]
   }}'
 """
-QUESTION = "Mia has 12 marbles. Mia buys 7 marbles. Mia loses 4 marbles. How many marbles does Mia have now?"
+QUESTION = (
+    "Nina has 30 beads. Nina uses up 12 beads. Nina gets 2 packs with 7 beads each. "
+    "How many beads does Nina have now?"
+)
 GRACE_SECONDS = 5
 
 

@@ -244,11 +244,13 @@ class LiveProgram:
         if record.request.relay and self._job.plain:
             return await self._call_plain(record, backend, call)
         record.assembly = Assembly(keep=not self._job.plain and not record.request.relay)
+        limited = self._job.plan.budget.max_tokens is not None  # else nobody asks before the end, or the abort
         async with backend.stream(call) as chunks:
             self._sink.accepted()
             async for chunk in chunks:
                 record.assembly.add(chunk)
-                self._program.progress(record.request.index, record.assembly.usage)
+                if limited:
+                    self._program.progress(record.request.index, record.assembly.usage)
                 if record.request.relay:
                     await self._sink.relay(chunk)
         return await self._conclude(record)
