@@ -5,17 +5,16 @@ repeats exactly. Programs, scopes and ledgers are those of the live driver (`cor
 """
 
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any
 
-from core.budget import Budget, Ledger
-from core.context import Strategy
+from core.budget import Ledger
 from core.errors import DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, Outcome, Prompt, Request, Sample, StopReason, Usage
+from core.types import NANOS, Answer, Outcome, Request, Sample, StopReason, Usage
 from scheduler.events import (
     Cancel,
     Command,
@@ -30,56 +29,7 @@ from scheduler.events import (
     Start,
 )
 from scheduler.scheduler import Scheduler
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What a request will turn out to be after `nanos` of service; its tokens are made evenly over that time."""
-
-    nanos: int
-    answer: str | None = None
-    outcome: Outcome = Outcome.FINISHED
-    usage: Usage = field(default_factory=Usage)
-    message: Mapping[str, Any] = field(default_factory=dict)
-    finish_reason: str | None = "stop"
-    error: QuorateError | None = None
-
-
-Source = Callable[[Request], Drawn]
-"""Where samples come from. A `QuorateError` that it raises is a request that failed at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A program to come: `at` and `gone_at` (the client hangs up) in nanoseconds of virtual time."""
-
-    name: str
-    strategy: Strategy
-    prompt: Prompt = field(default_factory=lambda: Prompt({}))
-    budget: Budget = field(default_factory=Budget)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    at: int = 0
-    backend: str = "sim"
-    priority: int = 0
-    gone_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A program that is over: its answer or its error, neither if the client left. Times in nanoseconds."""
-
-    name: str
-    answer: Answer | None
-    error: QuorateError | None
-    ledger: Ledger
-    planned: int
-    arrived: int
-    ended: int
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client left before there was anything to say."""
-        return self.answer is None and self.error is None
+from sim.types import Arrival, Drawn, Ended, Source
 
 
 @dataclass(eq=False, slots=True)
@@ -240,7 +190,7 @@ class Kernel:
         self._sequence = 0
         self._runs: dict[str, _Run] = {}
         self._ended: dict[str, Ended] = {}
-        self._stopping = False
+        self._starts: list[Start] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> list[Ended]:
         """Run these programs until all are over; the results come in the order of the arguments.
@@ -303,28 +253,40 @@ class Kernel:
         while self._heap:
             when, _, action, arguments = heappop(self._heap)
             self.now = max(self.now, when)
-            if action(*arguments) and self._on_event is not None:
+            consequence = action(*arguments)
+            self._launch()
+            if consequence and self._on_event is not None:
                 self._on_event(self)
         if self._runs:
             raise RuntimeError(f"These programs wait for something that never comes: {', '.join(self._runs)}.")
 
     def _close(self) -> None:
         """Leave nothing behind, even if closing one program fails."""
-        self._stopping = True
         with ExitStack() as stack:
+            stack.callback(self._starts.clear)
+            stack.callback(self._heap.clear)
             for run in self._runs.values():
                 stack.callback(self.end, run)
-        self._heap.clear()
-        self._stopping = False
 
     def _execute(self, command: Command) -> None:
         match command:
-            case Start(name, index, _) if not self._stopping:
-                self._start(self._runs[name], index)
+            case Start():
+                self._starts.append(command)
             case Refuse(_, retry_after):
                 raise Overloaded("Too many requests are waiting. Try again later.", retry_after=retry_after)
-            case Start() | Cancel():
-                pass  # everything is being closed; and a program aborts its own requests before it ends
+            case Cancel():
+                pass  # a program aborts its own requests before it ends
+
+    def _launch(self) -> None:
+        """Start what the event set free, once nobody is in the middle of anything.
+
+        What was aborted again within the same event never starts, and a source that breaks does so in no one's frame.
+        """
+        for start in self._starts:
+            run = self._runs.get(start.program)
+            if run is not None and start.index in run.queued:
+                self._start(run, start.index)
+        self._starts.clear()
 
     def _start(self, run: _Run, index: int) -> None:
         """A request got its slot: draw what it will be."""

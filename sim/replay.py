@@ -16,8 +16,9 @@ from core.context import Context, Strategy
 from core.types import Answer, Outcome, Sample
 from core.votes import Votes
 from scheduler.scheduler import Scheduler
-from sim.kernel import Arrival, Ended, Kernel
+from sim.kernel import Kernel
 from sim.traces import Draws, Question, TraceSource, draw
+from sim.types import Arrival, Ended
 
 BACKEND = "trace"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.types import Request, Usage
 from sim.dice import dice
-from sim.kernel import Drawn
+from sim.types import Drawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import pytest
 from core.types import Request, Usage
 from scheduler.log import encode
 from scheduler.scheduler import Scheduler
-from sim.kernel import Arrival, Drawn, Ended, Kernel
+from sim.kernel import Kernel
+from sim.types import Arrival, Drawn, Ended
 
 
 @dataclass

@@ -10,7 +10,7 @@ from core.types import NANOS, Answer, Outcome, StopReason, Usage
 from scheduler.log import replay
 from scheduler.scheduler import Scheduler
 from sim.dice import dice
-from sim.kernel import Arrival
+from sim.types import Arrival
 
 
 async def all_of(ctx, *, n=3, width=None):

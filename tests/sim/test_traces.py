@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.types import Prompt, Request, Usage
-from sim.kernel import Drawn
 from sim.traces import Question, Recorded, TraceSource, draw, load
+from sim.types import Drawn
 
 DATA = Path(__file__).parents[1] / "data" / "mcqa-gpt35-20.jsonl.gz"
 GOOD = {"answer": "A", "correct": True, "tokens": 7}

@@ -6,7 +6,8 @@ from core.budget import Budget
 from core.errors import BackendRejected, NoAnswer
 from core.types import Outcome, Request, StopReason, Usage
 from scheduler.scheduler import Scheduler
-from sim.kernel import Arrival, Drawn, Kernel
+from sim.kernel import Kernel
+from sim.types import Arrival, Drawn
 from strategies.direct import direct
 
 

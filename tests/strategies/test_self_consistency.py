@@ -11,7 +11,8 @@ from core.errors import BackendBroken, BackendRejected, NoAnswer
 from core.types import NANOS, Outcome, Sample, StopReason, Usage
 from core.votes import beta_certainty
 from scheduler.scheduler import Scheduler
-from sim.kernel import Arrival, Drawn, Kernel
+from sim.kernel import Kernel
+from sim.types import Arrival, Drawn
 from strategies.self_consistency import self_consistency
 
 TRUNCATED = Drawn(10, outcome=Outcome.TRUNCATED, usage=Usage(0, 10), finish_reason="length")

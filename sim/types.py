@@ -1,0 +1,60 @@
+"""What goes into a simulation, and what comes out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.budget import Budget, Ledger
+from core.context import Strategy
+from core.errors import QuorateError
+from core.types import Answer, Outcome, Prompt, Request, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a request will turn out to be after `nanos` of service; its tokens are made evenly over that time."""
+
+    nanos: int
+    answer: str | None = None
+    outcome: Outcome = Outcome.FINISHED
+    usage: Usage = field(default_factory=Usage)
+    message: Mapping[str, Any] = field(default_factory=dict)
+    finish_reason: str | None = "stop"
+    error: QuorateError | None = None
+
+
+Source = Callable[[Request], Drawn]
+"""Where samples come from. A `QuorateError` that it raises is a request that failed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A program to come: `at` and `gone_at` (the client hangs up) in nanoseconds of virtual time."""
+
+    name: str
+    strategy: Strategy
+    prompt: Prompt = field(default_factory=lambda: Prompt({}))
+    budget: Budget = field(default_factory=Budget)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    at: int = 0
+    backend: str = "sim"
+    priority: int = 0
+    gone_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that is over: its answer or its error, neither if the client left. Times in nanoseconds."""
+
+    name: str
+    answer: Answer | None
+    error: QuorateError | None
+    ledger: Ledger
+    planned: int
+    arrived: int
+    ended: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client left before there was anything to say."""
+        return self.answer is None and self.error is None
