@@ -121,7 +121,7 @@ class _Child:
         self._start_timeout = start_timeout
         self._process: Process | None = None
         self._ready = False
-        self._closed = False
+        self._closed = asyncio.Event()
         self._not_before = 0.0
         self._killed: list[Process] = []
 
@@ -145,7 +145,7 @@ class _Child:
 
     async def aclose(self) -> None:
         """Kill the process and wait until it is gone. No other is started."""
-        self._closed = True
+        self._closed.set()
         self._kill()
         for process in tuple(self._killed):
             await process.wait()
@@ -153,7 +153,7 @@ class _Child:
     async def _started(self) -> Process | None:
         """The process, ready; None when it cannot be had now. A cancelled wait leaves it starting for the next one."""
         clock = asyncio.get_running_loop()
-        if self._closed or clock.time() < self._not_before:
+        if self._closed.is_set() or clock.time() < self._not_before:
             return None
         if self._process is not None and self._process.returncode is not None:
             self._kill()  # It has died while idle.
@@ -161,11 +161,11 @@ class _Child:
             async with asyncio.timeout(self._start_timeout):
                 await self._start()
         except (TimeoutError, OSError) as error:
-            if not self._closed:
+            if not self._closed.is_set():
                 log.warning("The process that compares formulas cannot be started: %r", error)
             self._not_before = clock.time() + _COOL_DOWN
             self._kill()
-        if self._closed:
+        if self._closed.is_set():
             self._kill()
         return self._process
 
