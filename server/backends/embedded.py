@@ -42,7 +42,7 @@ _LONGEST_FOLDER = 70
 DEFAULT_CONTEXT = 4096
 
 _PROBE_MESSAGES = ({"role": "user", "content": "x"},)
-_PROBE = {"messages": _PROBE_MESSAGES, "grammar": 'root ::= "a"', "max_tokens": 2}
+_PROBE: Mapping[str, Any] = {"messages": _PROBE_MESSAGES, "grammar": 'root ::= "a"', "max_tokens": 2}
 _REMEMBERED_TEMPLATES = 64
 
 

@@ -22,7 +22,7 @@ async def child() -> AsyncIterator[Starter]:
 
     def make(code: str, **limits: float) -> Supervisor:
         argv = [sys.executable, "-S", "-c", "import sys, os, time\n" + code]
-        supervisor = Supervisor(argv, name="x", limits=Limits(**{"stop": 0.2, "backoff": 0.01, **limits}))  # type: ignore[arg-type]
+        supervisor = Supervisor(argv, name="x", limits=Limits(**{"stop": 0.2, "backoff": 0.01, **limits}))
         made.append(supervisor)
         return supervisor
 
