@@ -1,5 +1,6 @@
 """What the scheduler is told, and what it tells the driver to do. Plain frozen values that survive JSON."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -84,7 +85,7 @@ class Refuse:
 Event = ProgramArrived | RequestSubmitted | RequestEnded | RequestAborted | ProgramReported | ProgramEnded
 Command = Start | Cancel | Refuse
 
-EVENTS = {
+EVENTS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (ProgramArrived, RequestSubmitted, RequestEnded, RequestAborted, ProgramReported, ProgramEnded)
 }
