@@ -40,10 +40,12 @@ create_venv() {
 
 # Runs pip install; a missing wheel means "unavailable", everything else is a failure to be looked at.
 pip_install() {
-    local log=$venv/pip.log
+    local log=$venv/pip.log missing
     "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: "$@" >"$log" 2>&1 && return
+    if missing=$(grep -m 1 -o 'No matching distribution found for .*' "$log"); then
+        unavailable "$missing ($("$venv/bin/python" -V); see $log)"
+    fi
     tail -n 15 "$log" >&2
-    ! grep -q 'No matching distribution found' "$log" || unavailable "no wheel for this machine on the configured indexes"
     echo "install.sh: pip install $* failed" >&2
     exit 1
 }
@@ -60,8 +62,8 @@ install_torch() {
 }
 
 check_platform
-stamp=$(cat "$here/requirements.txt" "$here/install.sh" | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$venv/.installed" 2>/dev/null)" = "$stamp" ]; then
+stamp=$(echo "$torch" | cat - "$here/requirements.txt" | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$venv/.installed" 2>/dev/null)" = "$stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     echo "vLLM is up to date in $venv"
     exit 0
 fi

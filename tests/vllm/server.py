@@ -17,11 +17,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv-vllm"
@@ -103,7 +103,7 @@ class VllmServer:
     def metrics(self) -> Mapping[str, float]:
         """Every series of /metrics by name, summed over its labels."""
         totals: defaultdict[str, float] = defaultdict(float)
-        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        _, text = _get(self.url, "/metrics")
         for name, value in re.findall(r"^([\w:]+)(?:\{.*\})? (\S+)$", text, re.MULTILINE):
             totals[name] += float(value)
         return dict(totals)
@@ -149,7 +149,8 @@ def serving(
         with log.open("wb") as output:
             process = subprocess.Popen(
                 _command(model, served_model_name, port, flags, venv),
-                env={**os.environ, **ENVIRONMENT},
+                # What vLLM leaves lying about goes with the folder.
+                env={**os.environ, **ENVIRONMENT, "TMPDIR": folder, "VLLM_CACHE_ROOT": folder},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -175,7 +176,7 @@ def _command(model: Path, name: str, port: int, flags: Sequence[str], venv: Path
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def _wait_until_healthy(server: VllmServer, process: subprocess.Popen[bytes]) -> None:
@@ -190,9 +191,18 @@ def _wait_until_healthy(server: VllmServer, process: subprocess.Popen[bytes]) ->
 
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.TransportError:
+        return _get(url, "/health")[0] == 200
+    except OSError:
         return False
+
+
+def _get(url: str, path: str) -> tuple[int, str]:
+    """Status and text. Not with httpx, which reads the system's certificates for every call: the gauges move fast."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=10)
+    with closing(connection):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def _tail(log: Path, lines: int = 40) -> str:

@@ -195,21 +195,20 @@ async def test_prefix_is_cached_per_salt(client) -> None:
 @pytest.mark.parametrize("requests", [1, 24])
 async def test_hanging_up_frees_the_seat(client, vllm: VllmServer, requests: int, streamed: bool) -> None:
     """Running and queued requests of a client that is gone leave the gauges within 200 ms, and stop generating."""
-    seconds = []
+    seats, seconds = min(requests, 16), []
     for _ in range(3):
         async with asyncio.TaskGroup() as group:
             endless = ask(LONG_QUESTION, stream=streamed, **ENDLESS)
             tasks = [group.create_task(hold(client, endless)) for _ in range(requests)]
-            seated = min(requests, 16)
             await asyncio.to_thread(
-                vllm.wait_for, lambda load: (load.running, load.waiting) == (seated, requests - seated)
+                vllm.wait_for, lambda load: (load.running, load.waiting) == (seats, requests - seats)
             )
             before = vllm.load()
             for task in tasks:
                 task.cancel()
         seconds.append(await asyncio.to_thread(vllm.wait_for, lambda load: load.idle))
         # Every seat may finish the steps that were under way; 900 tokens each is what they asked for.
-        assert vllm.load().generated - before.generated < 100 * seated
+        assert vllm.load().generated - before.generated < 100 * seats
     assert statistics.median(seconds) < 0.2
 
 
