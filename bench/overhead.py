@@ -14,7 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ from tqdm import tqdm
 from bench.clients.__main__ import free_port, load_bodies, server, wait_for
 
 TICKS = os.sysconf("SC_CLK_TCK")
-MESSAGES = [{"role": "user", "content": "What is six times seven? " * 8}]
-WIDE = {"max_samples": 8, "min_samples": 8, "strategy": {"name": "self_consistency", "width": 8, "spare": 8}}
-STREAM = {"stream": True}
+MESSAGES: Sequence[Mapping[str, str]] = [{"role": "user", "content": "What is six times seven? " * 8}]
+WIDE: Mapping[str, Any] = {
+    "max_samples": 8,
+    "min_samples": 8,
+    "strategy": {"name": "self_consistency", "width": 8, "spare": 8},
+}
+STREAM: Mapping[str, Any] = {"stream": True}
 
 
 @dataclass(frozen=True, slots=True)

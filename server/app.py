@@ -19,7 +19,7 @@ from server.schemas import ChatRequest
 from server.settings import Settings
 
 log = logging.getLogger("quorate.app")
-CODES = {404: "not_found", 405: "method_not_allowed"}
+CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(

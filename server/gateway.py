@@ -52,6 +52,7 @@ def make_backend(settings: BackendSettings) -> Backend:
             threads=settings.threads,
             connect_seconds=settings.connect_seconds,
             idle_seconds=settings.idle_seconds,
+            continuous_usage=True,  # aborted samples are charged to the token
         )
     assert settings.url is not None, "checked by the settings"
     return HttpBackend(

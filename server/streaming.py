@@ -60,18 +60,18 @@ class Envelope:
 class Channel:
     """The sink of a streamed program: relayed chunks and progress, through a bounded queue to the writer."""
 
-    def __init__(
-        self, envelope: Envelope, *, model: str, width_one: bool, off: bool, usage: bool, progress: bool
-    ) -> None:
+    def __init__(self, envelope: Envelope, job: Job, *, model: str, usage: bool) -> None:
         self.opened = asyncio.Event()
         self.events: asyncio.Queue[bytes | None] = asyncio.Queue(CHANNEL)
         self.tail: list[Chunk] = []
+        self.width_one = job.plan.name == "direct"
         self._envelope = envelope
         self._model = model
-        self._off = off
+        self._off = job.plan.off
         self._usage = usage
-        self._progress = progress
-        self.width_one = width_one
+        self._progress = "progress" in job.plan.include
+        options = job.prompt.body.get("stream_options") or {}
+        self._running_usage = bool(options.get("continuous_usage_stats"))
 
     def accepted(self) -> None:
         """See `server.jobs.Sink`."""
@@ -87,7 +87,14 @@ class Channel:
         if finished and not self._off:
             self.tail.append(chunk)
         else:
-            await self.events.put(event({**chunk, "model": self._model}))
+            await self.events.put(event(self.named(chunk)))
+
+    def named(self, chunk: Chunk) -> Chunk:
+        """The chunk under the name the client used; running usage is ours to ask for, and only shown to who asked."""
+        named = {**chunk, "model": self._model}
+        if not self._running_usage and chunk.get("choices"):
+            named.pop("usage", None)
+        return named
 
     def progress(self, answer: Answer, program: Program) -> None:
         """See `server.jobs.Sink`. Dropped when the client reads too slowly: progress is never worth waiting for."""
@@ -130,15 +137,7 @@ class StreamedAnswer(Response):
         self._heartbeat = heartbeat
         self._open_within = open_within
         self._metrics = metrics
-        plan = job.plan
-        self._channel = Channel(
-            self._envelope,
-            model=model,
-            width_one=plan.name == "direct",
-            off=plan.off,
-            usage=usage,
-            progress="progress" in plan.include,
-        )
+        self._channel = Channel(self._envelope, job, model=model, usage=usage)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: the client's hang-up cancels the program and all its requests."""
@@ -206,16 +205,15 @@ class StreamedAnswer(Response):
 
     def _tail(self, result: Result) -> list[bytes]:
         """The held-back end of a relayed stream, with our report on its last choice."""
-        held = self._channel.tail
+        held = [self._channel.named(chunk) for chunk in self._channel.tail]
         if self._job.plan.off:
-            return [event({**chunk, "model": self._model}) for chunk in held]
+            return [event(chunk) for chunk in held]
         choices = [chunk for chunk in held if chunk.get("choices")]
         if not choices:  # cut at the token budget: the upstream never came to its end
             reason = result.answer.sample.finish_reason if result.answer.sample is not None else "length"
             choices = [self._envelope.chunk({}, reason)]
         choices[-1] = {**choices[-1], "compute": report.compute_report(result)}
-        parts = [event({**chunk, "model": self._model}) for chunk in choices]
-        return [*parts, *self._usage_chunk(result)]
+        return [*map(event, choices), *self._usage_chunk(result)]
 
     def _winner(self, result: Result) -> list[bytes]:
         """The winner in its own pieces; `compute` rides on the finish chunk."""

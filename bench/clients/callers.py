@@ -4,7 +4,7 @@ No limit on connections (a pool limit would serialise a fan-out), no proxies fro
 """
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
@@ -16,7 +16,7 @@ from httpx_aiohttp.httpx2 import AiohttpTransport as Httpx2AiohttpTransport
 TIMEOUT = 120.0  # seconds; only there so that a broken run ends
 KEEPALIVE = 4.0  # seconds; below the 5 s after which uvicorn closes an idle connection
 SHARDS = 32
-HEADERS = {"content-type": "application/json"}
+HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 
 
 class Caller(Protocol):
@@ -90,7 +90,7 @@ def _over_aiohttp(library: Any, transport: Any) -> Any:
     return library.AsyncClient(transport=transport(client=session), timeout=timeout, trust_env=False)
 
 
-CALLERS: dict[str, Callable[[], Caller]] = {
+CALLERS: Mapping[str, Callable[[], Caller]] = {
     "aiohttp": Aiohttp,
     "httpx, aiohttp transport": lambda: Httpx([_over_aiohttp(httpx, AiohttpTransport)]),
     "httpx2, aiohttp transport": lambda: Httpx([_over_aiohttp(httpx2, Httpx2AiohttpTransport)]),
