@@ -17,7 +17,7 @@ from server.budgets import Plan, check, find_model, forwarded, resolve
 from server.gateway import Gateway
 from server.jobs import Job, Silence
 from server.metrics import OTHER
-from server.openapi import body_of
+from server.openapi import body_of, chat_answers
 from server.runtime import ClientGoneError, until_gone
 from server.schemas import ChatRequest
 from server.settings import ModelSettings
@@ -30,7 +30,7 @@ CLIENT_CLOSED = 499
 """nginx's status for a client that left: nobody reads it, access logs show it."""
 
 
-@router.post("/v1/chat/completions", response_model=None, openapi_extra=body_of(ChatRequest))
+@router.post("/v1/chat/completions", response_model=None, openapi_extra=body_of(ChatRequest), responses=chat_answers())
 async def chat_completions(request: Request) -> Response:
     """Answer a chat request with as much compute as its budget and its difficulty ask for."""
     gateway: Gateway = request.app.state.gateway

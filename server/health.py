@@ -1,14 +1,24 @@
 """`GET /health` and `GET /metrics`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from server.gateway import Gateway
+from server.openapi import json_answer, record
 
 router = APIRouter()
+STATE: Mapping[str, Any] = record(
+    {
+        "status": {"enum": ["ok", "degraded"]},
+        "backends": {"type": "object", "additionalProperties": {"type": "boolean"}},
+    }
+)
 
 
-@router.get("/health", response_model=None)
+@router.get("/health", response_model=None, responses=json_answer(STATE))
 async def health(request: Request) -> JSONResponse:
     """200 while the gateway serves; `status` is `degraded` when a backend does not answer, and names it."""
     gateway: Gateway = request.app.state.gateway
@@ -16,7 +26,7 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse({"status": status, "backends": gateway.up})
 
 
-@router.get("/metrics", response_model=None)
+@router.get("/metrics", response_model=None, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     gateway: Gateway = request.app.state.gateway

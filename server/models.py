@@ -1,5 +1,6 @@
 """`GET /v1/models`: every served name, and the same with a budget suffix for apps that can only type a model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -7,19 +8,22 @@ from fastapi import APIRouter, Request
 from core.errors import UnknownModel
 from server.budgets import SUFFIXES
 from server.gateway import Gateway
+from server.openapi import COUNT, TEXT, json_answer, listing, record
 
 router = APIRouter()
 OWNER = "quorate"
+MODEL: Mapping[str, Any] = record({"id": TEXT, "object": {"const": "model"}, "created": COUNT, "owned_by": TEXT})
+MODELS: Mapping[str, Any] = record({"object": {"const": "list"}, "data": listing(MODEL)})
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=json_answer(MODELS))
 async def list_models(request: Request) -> dict[str, Any]:
     """All ids, suffixed ones after their base."""
     gateway: Gateway = request.app.state.gateway
     return {"object": "list", "data": [describe(name) for name in ids(gateway)]}
 
 
-@router.get("/v1/models/{model:path}")
+@router.get("/v1/models/{model:path}", responses=json_answer(MODEL))
 async def get_model(request: Request, model: str) -> dict[str, Any]:
     """One id."""
     gateway: Gateway = request.app.state.gateway
