@@ -1,0 +1,144 @@
+"""`python -m bench.frontier`: accuracy against tokens of stopping rules, replayed on recorded samples in virtual time.
+
+The real strategy, scheduler and program code; every rule sees the same samples in the same orders; aborted tokens are
+charged. The baseline is the frontier of fixed majorities over N, not a single N; the oracle is the final-majority one.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+from tqdm import tqdm
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from core.budget import Budget
+from core.context import Context
+from core.types import Answer
+from sim.replay import evaluate, fixed_majority, oracle, oracle_share
+from sim.traces import Question, load
+from strategies.self_consistency import self_consistency
+
+TRACES = Path(__file__).parent / "traces"
+CAP, WIDTH = 16, 8
+FIXED = (1, 2, 4, 8, 16)
+TARGETS = (0.8, 0.85, 0.9, 0.95, 0.99)
+SPARES = (0, 1, 2, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One rule on one trace: means over questions and orders. `spare` is None for the fixed majorities."""
+
+    rule: str
+    cap: int
+    certainty: float | None
+    spare: int | None
+    accuracy: float
+    tokens: float
+    samples: float
+    seconds: float
+
+
+async def adaptive(ctx: Context, *, width: int = WIDTH, spare: int = 2) -> Answer:
+    """The default strategy, its options by position of the replay."""
+    return await self_consistency(ctx, width=width, spare=spare)
+
+
+def fixed_point(trace: Sequence[Question], orders: int, cap: int) -> Point:
+    """The majority of exactly `cap` samples."""
+    figures = evaluate(trace, fixed_majority, Budget(cap), width=WIDTH, orders=orders)
+    return Point(f"fixed {cap}", cap, None, None, *asdict(figures).values())
+
+
+def adaptive_point(trace: Sequence[Question], orders: int, setting: tuple[float, int]) -> Point:
+    """The default strategy at a target certainty and a spare width."""
+    certainty, spare = setting
+    rule = partial(adaptive, spare=spare)
+    figures = evaluate(trace, rule, Budget(CAP, certainty=certainty), width=WIDTH, orders=orders)
+    return Point(f"adaptive {certainty:g}, spare {spare}", CAP, certainty, spare, *asdict(figures).values())
+
+
+def measure(trace: Sequence[Question], orders: int) -> list[Point]:
+    """Every rule, on all cores; the oracle last."""
+    settings = [(target, 2) for target in TARGETS] + [(0.95, spare) for spare in SPARES if spare != 2]
+    with ProcessPoolExecutor() as pool:
+        jobs = [pool.submit(fixed_point, trace, orders, cap) for cap in FIXED]
+        jobs += [pool.submit(adaptive_point, trace, orders, setting) for setting in settings]
+        best = pool.submit(oracle, trace, cap=CAP, orders=orders)
+        points = [job.result() for job in tqdm(jobs, unit="rule")]
+        return [*points, Point("oracle", CAP, None, None, *asdict(best.result()).values())]
+
+
+def table(points: Sequence[Point]) -> str:
+    """Markdown; savings and the share of the oracle gap are against the fixed majority at the cap."""
+    full = next(point for point in points if point.rule == f"fixed {CAP}")
+    best = points[-1]
+    lines = [
+        "| rule | accuracy | tokens a question | saved | share of the oracle gap | samples | time (fixed 16 = 1) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for point in points:
+        share = oracle_share(full.tokens, point.tokens, best.tokens)
+        compared = point.cap == CAP and point is not full
+        lines.append(
+            f"| {point.rule} | {point.accuracy:.1%} | {point.tokens:,.0f} | {1 - point.tokens / full.tokens:.1%} | "
+            f"{f'{share:.0%}' if compared else '-'} | {point.samples:.1f} | {point.seconds / full.seconds:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
+    """One panel a trace: the frontier of fixed majorities, the adaptive rule over its targets, the oracle."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4.2), layout="constrained", squeeze=False)
+    for axis, (title, points) in zip(axes[0], panels, strict=True):
+        fixed = [point for point in points if point.rule.startswith("fixed")]
+        rule = [point for point in points if point.spare == 2]
+        axis.plot(
+            [p.tokens for p in fixed], [p.accuracy for p in fixed], "o-", color="0.5", label="fixed majority of N"
+        )
+        axis.plot([p.tokens for p in rule], [p.accuracy for p in rule], "s-", color="C0", label=f"adaptive, cap {CAP}")
+        axis.plot(points[-1].tokens, points[-1].accuracy, "*", color="C2", markersize=13, label=f"oracle, cap {CAP}")
+        for point in fixed:
+            axis.annotate(
+                str(point.cap), (point.tokens, point.accuracy), (0, -13), textcoords="offset points", ha="center"
+            )
+        for point in rule:
+            axis.annotate(
+                f"{point.certainty:g}", (point.tokens, point.accuracy), (0, 7), textcoords="offset points", ha="center"
+            )
+        axis.set(title=title, xlabel="generated tokens a question, aborted ones charged", ylabel="accuracy")
+        axis.grid(alpha=0.3)
+        axis.margins(0.08)
+    axes[0][0].legend(loc="lower right")
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.frontier", description=__doc__)
+    parser.add_argument("--orders", type=int, default=10)
+    parser.add_argument("--plot", type=Path, default=Path("docs/frontier.png"))
+    parser.add_argument("--out", type=Path, default=Path("bench/results/frontier.json"))
+    options = parser.parse_args()
+    panels = []
+    for model in ("reasoner-small", "reasoner-large"):
+        trace = load(TRACES / f"{model}.jsonl.gz")
+        steep = [question for question in trace if int(question.id.split("/")[1]) <= 6]
+        for title, chosen in ((f"{model}, all 9 bins", trace), (f"{model}, bins 1-6", steep)):
+            panels.append((title, measure(chosen, options.orders)))
+            print(f"\n{title}: {len(chosen)} questions x {options.orders} orders\n\n{table(panels[-1][1])}", flush=True)
+    plot([panel for panel in panels if "bins 1-6" in panel[0]], options.plot)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = {title: [asdict(point) for point in points] for title, points in panels}
+    options.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
