@@ -253,6 +253,8 @@ class LiveProgram:
                     self._program.progress(record.request.index, record.assembly.usage)
                 if record.request.relay:
                     await self._sink.relay(chunk)
+                if record.sample is not None:  # this chunk spent the budget: the cancellation comes at the next wait
+                    await asyncio.sleep(0)
         return await self._conclude(record)
 
     async def _call_plain(self, record: Record, backend: Backend, call: Call) -> Sample:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, StopReason
+from core.types import NANOS, Answer, Outcome, StopReason
 from server import report
 from server.backends.base import Chunk
 from server.jobs import Job, Result
@@ -42,15 +42,16 @@ class Envelope:
             "model": model,
         }
 
-    def chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None, **extra: Any) -> dict[str, Any]:
+    def chunk(
+        self, delta: Mapping[str, Any], finish_reason: str | None = None, *, index: int = 0, **extra: Any
+    ) -> dict[str, Any]:
         """A chunk of ours."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {**self._base, "choices": [choice], **extra}
 
     def adopt(self, chunk: Chunk) -> dict[str, Any]:
-        """A chunk of the winner under our id and name."""
-        kept = {key: value for key, value in chunk.items() if key != "usage"}
-        return {**kept, **self._base}
+        """A chunk of a sample under our id and name, without its running usage."""
+        return {**{key: value for key, value in chunk.items() if key != "usage"}, **self._base}
 
     def usage(self, usage: Mapping[str, Any]) -> dict[str, Any]:
         """The chunk after the last choice."""
@@ -64,6 +65,8 @@ class Channel:
         self.opened = asyncio.Event()
         self.events: asyncio.Queue[bytes | None] = asyncio.Queue(CHANNEL)
         self.tail: list[Chunk] = []
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self.width_one = job.plan.name == "direct"
         self._envelope = envelope
         self._model = model
@@ -83,17 +86,28 @@ class Channel:
             if self._usage:
                 self.tail.append(chunk)
             return
-        finished = any(choice.get("finish_reason") for choice in chunk["choices"])
+        finished = {choice.get("index", 0) for choice in chunk["choices"] if choice.get("finish_reason")}
+        self._begun.update(choice.get("index", 0) for choice in chunk["choices"])
+        self._ended |= finished
         if finished and not self._off:
             self.tail.append(chunk)
         else:
             await self.events.put(event(self.named(chunk)))
 
+    @property
+    def unfinished(self) -> list[int]:
+        """Choices that were shown and never came to their end."""
+        return sorted(self._begun - self._ended)
+
     def named(self, chunk: Chunk) -> Chunk:
-        """The chunk under the name the client used; running usage is ours to ask for, and only shown to who asked."""
-        named = {**chunk, "model": self._model}
-        if not self._running_usage and chunk.get("choices"):
-            named.pop("usage", None)
+        """The chunk under the name the client used; running usage is ours to ask for, and only shown to who asked.
+
+        Unless the pass-through is exact, also under our id: the report and the usage are chunks of the same answer.
+        """
+        named = {**chunk, "model": self._model} if self._off else self._envelope.adopt(chunk)
+        if "usage" in chunk and (self._running_usage or not chunk.get("choices")):
+            return {**named, "usage": chunk["usage"]}
+        named.pop("usage", None)
         return named
 
     def progress(self, answer: Answer, program: Program) -> None:
@@ -101,7 +115,7 @@ class Channel:
         if not self._progress or self.events.full():
             return
         so_far = {
-            "samples": {"planned": program.planned, "finished": sum(votes for _, votes in answer.distribution)},
+            "samples": {"planned": program.planned, "finished": program.ledger.outcomes[Outcome.FINISHED]},
             "certainty": answer.certainty,
             "leader": answer.distribution[0][0] if answer.distribution else None,
         }
@@ -209,9 +223,9 @@ class StreamedAnswer(Response):
         if self._job.plan.off:
             return [event(chunk) for chunk in held]
         choices = [chunk for chunk in held if chunk.get("choices")]
-        if not choices:  # cut at the token budget: the upstream never came to its end
-            reason = result.answer.sample.finish_reason if result.answer.sample is not None else "length"
-            choices = [self._envelope.chunk({}, reason)]
+        # Cut at the token budget: the upstream never came to the end of these.
+        unfinished = self._channel.unfinished or ([] if choices else [0])
+        choices += [self._envelope.chunk({}, "length", index=index) for index in unfinished]
         choices[-1] = {**choices[-1], "compute": report.compute_report(result)}
         return [*map(event, choices), *self._usage_chunk(result)]
 
