@@ -213,22 +213,43 @@ async def _raises(ctx):
             raise ZeroDivisionError
 
 
-async def _clings(ctx):
-    try:
-        await ctx.sample()
-    finally:
-        await ctx.sample()
+def test_a_strategy_that_clings_to_life_loses_its_requests(world, whole):
+    """Even a call made while the strategy is being unwound is aborted; the bug is told."""
+    contexts = []
+
+    async def clings(ctx):
+        contexts.append(ctx)
+        try:
+            await ctx.sample()
+        finally:
+            await ctx.sample()
+
+    made = world({0: whole(10), 1: whole(10)})
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        made.run(Arrival("p", clings, gone_at=5))
+    assert contexts[0].live == ()
+    assert contexts[0].ledger.started == contexts[0].ledger.outcomes[Outcome.ABORTED] == 1
 
 
-@pytest.mark.parametrize(
-    ("strategy", "error"),
-    [(_returns_nothing, TypeError), (_raises, ZeroDivisionError), (_clings, RuntimeError)],
-)
+def test_a_request_that_is_withdrawn_at_once_never_starts(world, whole):
+    """What is submitted and aborted within one event costs nothing, even where a slot was free."""
+
+    async def changes_its_mind(ctx):
+        for scope in (ctx.fan_out(1), ctx.fan_out(1)):
+            scope.__anext__().__await__().send(None)
+            scope.close()
+        return Answer(await ctx.sample(), StopReason.SINGLE)
+
+    [ended] = world({2: whole(5)}, slots=1).run(Arrival("p", changes_its_mind))
+    assert (ended.ledger.started, ended.planned, ended.ended) == (1, 3, 5)
+
+
+@pytest.mark.parametrize(("strategy", "error"), [(_returns_nothing, TypeError), (_raises, ZeroDivisionError)])
 def test_a_bug_in_a_strategy_stops_the_run_and_leaves_nothing(world, whole, strategy, error):
     """What is no `QuorateError` is raised to the caller after every program has been closed."""
     made = world({index: whole(10) for index in range(3)})
     with pytest.raises(error):
-        made.run(Arrival("p", strategy, gone_at=5 if strategy is _clings else None), Arrival("q", all_of))
+        made.run(Arrival("p", strategy), Arrival("q", all_of))
 
 
 async def test_a_strategy_may_wait_for_its_context_alone(world):
