@@ -380,9 +380,7 @@ def test_progress_counts_samples_that_did_not_vote(gateway: Gateway, scripted: S
     """Free text finishes without voting: progress says finished all the same."""
     tales = [script.says("Once upon a time", delay=0.02 * place) for place in range(3)]
     budget = {"max_samples": 3, "include": ["progress"]}
-    sent, _ = stream(
-        gateway(scripted("Once upon a time there was", "Long ago and far", "A tale is told")), compute_budget=budget
-    )
+    sent, _ = stream(gateway(scripted(*tales)), compute_budget=budget)
     progress = [chunk["compute"]["progress"] for chunk in sent if "progress" in chunk.get("compute", {})]
     assert [each["samples"]["finished"] for each in progress] == [1, 2, 3]
     assert {each["leader"] for each in progress} == {None}
