@@ -109,9 +109,13 @@ def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
             axis.annotate(
                 str(point.cap), (point.tokens, point.accuracy), (0, -13), textcoords="offset points", ha="center"
             )
-        for point in rule:
+        for index, point in enumerate(rule):
             axis.annotate(
-                f"{point.certainty:g}", (point.tokens, point.accuracy), (0, 7), textcoords="offset points", ha="center"
+                f"{point.certainty:g}",
+                (point.tokens, point.accuracy),
+                (0, -15 if index % 2 else 7),
+                textcoords="offset points",
+                ha="center",
             )
         axis.set(title=title, xlabel="generated tokens a question, aborted ones charged", ylabel="accuracy")
         axis.grid(alpha=0.3)

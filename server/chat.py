@@ -128,7 +128,8 @@ def make_job(
         kind=expected_kind(body),
         plain=not parsed.stream,
         priority=plan.priority or 0,
-        carry_priority=backend.priority and plan.priority is not None,
+        extra={"priority": plan.priority} if backend.priority and plan.priority is not None else {},
+        unwatched={"stream_interval": backend.stream_interval} if backend.stream_interval is not None else {},
     )
 
 

@@ -54,7 +54,10 @@ class Job:
     kind: Kind
     plain: bool = True
     priority: int = 0
-    carry_priority: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ours on every upstream body (`priority`)."""
+    unwatched: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ours on bodies of samples whose tokens nobody sees as they come (`stream_interval`)."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from core.budget import Budget
 from core.errors import BackendBroken, BackendError, DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
 from core.types import NANOS, Answer, Outcome, Request, Sample, StopReason
@@ -129,6 +130,7 @@ class LiveProgram:
         self._records: dict[int, Record] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._answers: list[str] = []
+        self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._group = asyncio.TaskGroup()
         self._busy_since: int | None = None
@@ -165,7 +167,7 @@ class LiveProgram:
                     f"No sample finished within {plan.budget.max_seconds:g} seconds.",
                     param="compute_budget.max_seconds",
                 ) from None
-            return replace(self._program.reported, stop_reason=StopReason.DEADLINE)
+            return _as_it_stands(self._program.reported, plan.budget)
         return answer
 
     def submit(self, request: Request) -> None:
@@ -241,7 +243,7 @@ class LiveProgram:
 
     async def _call(self, record: Record, backend: Backend) -> Sample:
         call = self._upstream_call(record.request)
-        if record.request.relay and self._job.plain:
+        if record.request.relay and self._job.plain and not self._metered(call):
             return await self._call_plain(record, backend, call)
         record.assembly = Assembly(keep=not self._job.plain and not record.request.relay)
         limited = self._job.plan.budget.max_tokens is not None  # else nobody asks before the end, or the abort
@@ -256,6 +258,10 @@ class LiveProgram:
                 if record.sample is not None:  # this chunk spent the budget: the cancellation comes at the next wait
                     await asyncio.sleep(0)
         return await self._conclude(record)
+
+    def _metered(self, call: Call) -> bool:
+        """Whether tokens must be counted while they are made; the client's own n > 1 only comes whole in one body."""
+        return self._job.plan.budget.max_tokens is not None and (call.body.get("n") or 1) == 1
 
     async def _call_plain(self, record: Record, backend: Backend, call: Call) -> Sample:
         """One unstreamed call, its body kept verbatim."""
@@ -272,8 +278,9 @@ class LiveProgram:
 
     def _upstream_call(self, request: Request) -> Call:
         body = dict(request.prompt.body)
-        if self._job.carry_priority:
-            body["priority"] = self._job.priority
+        body |= self._job.extra
+        if self._job.plain and not request.relay:
+            body = {**self._job.unwatched, **body}
         for name in ("stream", "stream_options"):
             if self._job.plain:
                 body.pop(name, None)
@@ -292,9 +299,10 @@ class LiveProgram:
             return Sample(index, Outcome.FINISHED, None, message, reason)
         if assembly.empty:
             raise BackendBroken("The sample is empty.")
-        answer = await self._runtime.reader.read(message, self._job.kind, tuple(self._answers))
-        if answer is not None and answer not in self._answers:
-            self._answers.append(answer)
+        async with self._reading:  # one after the other: two unknown spellings of one answer must see each other
+            answer = await self._runtime.reader.read(message, self._job.kind, tuple(self._answers))
+            if answer is not None and answer not in self._answers:
+                self._answers.append(answer)
         return Sample(index, Outcome.FINISHED, answer, message, reason)
 
     def _seconds(self, record: Record) -> float:
@@ -319,6 +327,12 @@ class LiveProgram:
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
         return token_fates(self._records, selected=None, planned=self._program.planned)
+
+
+def _as_it_stands(answer: Answer, budget: Budget) -> Answer:
+    """The last reported answer, at the deadline; one that was to be withheld while it is uncertain still is."""
+    withheld = budget.abstain and (answer.certainty or 0.0) < budget.certainty
+    return replace(answer, stop_reason=StopReason.ABSTAINED if withheld else StopReason.DEADLINE)
 
 
 @asynccontextmanager

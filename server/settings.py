@@ -34,6 +34,9 @@ class BackendSettings(_Frozen):
     idle_seconds: float = Field(default=120.0, gt=0, description="Longest silence of an upstream stream.")
     plain_seconds: float = Field(default=600.0, gt=0, description="Longest wait for an unstreamed answer.")
     priority: bool = Field(default=False, description="The server schedules by priority: pass ours on.")
+    stream_interval: int | None = Field(
+        default=None, ge=1, description="vLLM: tokens a chunk of samples that nobody watches; saves our CPU."
+    )
     continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
 
     @model_validator(mode="after")
