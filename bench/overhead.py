@@ -52,6 +52,9 @@ def cases(*, peer: bool) -> list[Case]:
         Case("quorate", "one sample, streamed", {**base, "compute_budget": "off", **STREAM}, {}),
         Case("quorate", "8 samples, plain", {**base, "compute_budget": WIDE}, {}),
         Case("quorate", "8 samples, streamed", {**base, "compute_budget": WIDE, **STREAM}, {}),
+        Case(
+            "quorate", "8 samples, plain, stream_interval", {**base, "compute_budget": WIDE, "stream_interval": 16}, {}
+        ),
     ]
     theirs = [
         Case("its_hub 1.2.0", "one sample, plain", {**base, "budget": 1}, {}),

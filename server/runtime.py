@@ -279,7 +279,7 @@ class LiveProgram:
     def _upstream_call(self, request: Request) -> Call:
         body = dict(request.prompt.body)
         body |= self._job.extra
-        if self._job.plain and not request.relay:
+        if not request.relay:
             body = {**self._job.unwatched, **body}
         for name in ("stream", "stream_options"):
             if self._job.plain:

@@ -13,6 +13,7 @@ import uvloop
 
 DELAY = 0.02  # seconds before the first byte
 GAP = 0.002  # seconds between streamed chunks
+COARSE = 5  # chunks of an answer that was asked for with `stream_interval`: two of text, the end, the usage, [DONE]
 
 
 def plain_answer() -> bytes:
@@ -54,6 +55,7 @@ class MockProtocol(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, plain: bytes, stream: list[bytes]) -> None:
         self._loop, self._plain, self._stream = loop, plain, stream
+        self._coarse = stream_answer(COARSE)
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +69,8 @@ class MockProtocol(asyncio.Protocol):
             return
         self._buffer = b""
         streamed = head.startswith(b"POST /stream") or b'"stream":true' in body
-        pieces = self._stream if streamed else [self._plain]
+        coarse = b'"stream_interval":' in body
+        pieces = (self._coarse if coarse else self._stream) if streamed else [self._plain]
         self._loop.call_later(DELAY, self._send, iter(pieces))
 
     def _send(self, pieces: Iterator[bytes]) -> None:

@@ -27,6 +27,7 @@ url = "{url}"
 slots = 16
 priority = true
 continuous_usage = true
+stream_interval = 8
 [[models]]
 name = "reasoner-small"
 backend = "vllm"
