@@ -192,22 +192,12 @@ def test_deep_nesting(gateway: Gateway, scripted: Callable[..., Any], depth: int
 def test_wrong_fields_are_named(gateway: Gateway, scripted: Callable[..., Any], field: str, value: Any) -> None:
     """Each field of a wrong type or value is a 400 that names it, and nothing goes upstream."""
     backend = scripted("4")
-    error = assert_refused(gateway(backend).post(ROUTE, json={**ASK, field: value}), 400, None or ANY_PARAM)
-    assert error["param"].split(".")[0] == field
+    answer = gateway(backend).post(ROUTE, json={**ASK, field: value})
+    named = answer.json()["error"]["param"]
+    error = assert_refused(answer, 400, named)
+    assert named.split(".")[0] == field
     assert error["type"] == "invalid_request_error"
     assert not backend.calls
-
-
-class _Anything:
-    """Equal to every parameter name."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, str)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-ANY_PARAM: Any = _Anything()
 
 
 @pytest.mark.parametrize(
@@ -425,7 +415,7 @@ def test_the_engines_refusal_is_relayed(
 def test_a_bug_is_a_500_in_the_envelope(gateway: Gateway, scripted: Callable[..., Any], caplog: Any) -> None:
     """An error nobody foresaw is logged whole and told without details."""
     client = gateway(scripted("4"))
-    client.app.state.gateway.runtime.clock = None  # type: ignore[attr-defined]
+    client.app.state.gateway.runtime.clock = None
     answer = client.post(ROUTE, json=ASK)
     assert_refused(answer, 500, None)
     assert "NoneType" not in answer.text
@@ -443,7 +433,7 @@ def test_a_full_queue(gateway: Gateway, scripted: Callable[..., Any], script: An
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: answers.append(client.post(ROUTE, json={**ASK, "compute_budget": 4})))
     thread.start()
-    wait_for(lambda: client.app.state.gateway.runtime.scheduler.waiting >= 3)  # type: ignore[attr-defined]
+    wait_for(lambda: client.app.state.gateway.runtime.scheduler.waiting >= 3)
     for stream in (False, True):
         refused = client.post(ROUTE, json={**ASK, "stream": stream})
         error = assert_refused(refused, 429, None)
