@@ -127,21 +127,25 @@ class _Child:
 
     async def compare(self, pair: tuple[str, str]) -> bool | None:
         """Whether two formulas are equal; None when there was no verdict in time. One call at a time."""
-        process = await self._started()
-        if process is None:
-            return None
-        try:
-            async with asyncio.timeout(self._timeout):
-                word = await self._ask(process, pair)
-        except (TimeoutError, ConnectionError, ValueError):
-            word = b""
-        except asyncio.CancelledError:
-            self._kill()  # Its verdict would be taken for the answer to the next question.
-            raise
-        if not word:
+        for _ in range(2):  # One that died without being asked is replaced; one that dies of the question is not.
+            process = await self._started()
+            if process is None:
+                return None
+            try:
+                async with asyncio.timeout(self._timeout):
+                    word = await self._ask(process, pair)
+            except TimeoutError:
+                self._kill()
+                return None
+            except asyncio.CancelledError:
+                self._kill()  # Its verdict would be taken for the answer to the next question.
+                raise
+            except (ConnectionError, ValueError):
+                word = b""
+            if word:
+                return word == b"1\n"
             self._kill()
-            return None
-        return word == b"1\n"
+        return None
 
     async def aclose(self) -> None:
         """Kill the process and wait until it is gone. No other is started."""
@@ -155,8 +159,6 @@ class _Child:
         clock = asyncio.get_running_loop()
         if self._closed.is_set() or clock.time() < self._not_before:
             return None
-        if self._process is not None and self._process.returncode is not None:
-            self._kill()  # It has died while idle.
         try:
             async with asyncio.timeout(self._start_timeout):
                 await self._start()

@@ -1,9 +1,8 @@
 """The child process that compares formulas: `python -m server.equivalence_child SECONDS`.
 
 Reads one JSON pair of answers a line, writes "1" or "0" for each; "ready" comes first, once sympy is imported and
-warm. It ends with its standard input. A comparison that takes longer than SECONDS ends the process from within, by a
-signal that the kernel delivers even inside one long multiplication: so nothing is left running when the gateway is
-killed without warning, either.
+warm. It ends with its standard input. The gateway kills it when a comparison takes longer than SECONDS; should there be
+no gateway any more, a signal that the kernel delivers even inside one long multiplication ends it a little later.
 """
 
 import contextlib
@@ -17,6 +16,9 @@ from strategies.equivalence import equivalent
 _MEMORY = 1 << 30
 """Bytes of address space: 9^9^9 is refused by the allocator before it hurts the machine."""
 
+_PATIENCE = 1.5
+"""Of the gateway's limit: then the gateway has either killed this process, or is gone itself."""
+
 
 def main() -> None:
     """Serve comparisons until standard input ends."""
@@ -26,7 +28,7 @@ def main() -> None:
     _say(str(equivalent(r"\sqrt{x+1}", r"\sqrt{1+x}") and "ready"))
     for line in sys.stdin.buffer:
         a, b = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE * seconds)
         verdict = equivalent(a, b)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _say("1" if verdict else "0")

@@ -51,8 +51,7 @@ def _bases_differ(a: str, b: str) -> bool:
 
 def _same(a: str, b: str) -> bool:
     """math-verify's verdict in either direction: it follows the form of the answer that it takes for the reference."""
-    # Imported here: sympy is slow to import, and only formulas need it.
-    from math_verify import verify  # noqa: PLC0415
+    from math_verify import verify  # noqa: PLC0415 - sympy is slow to import, and only formulas need it
 
     left, right = _parse(a), _parse(b)
     if not left or not right:
@@ -62,7 +61,7 @@ def _same(a: str, b: str) -> bool:
 
 def _parse(answer: str) -> list[object]:
     """The parsed answer, an empty list if it is no formula that the parser knows."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse  # noqa: PLC0415
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse  # noqa: PLC0415 - as above
 
     # It warns once that time limits are off; keeping them is the caller's part.
     logging.getLogger("math_verify").setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ question they are either the same or forgotten.
 
 import re
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from strategies.answers.numbers import read_number, spell
 
@@ -94,7 +95,9 @@ _NOT_UNITS = frozenset(
     "pi infty sqrt sin cos tan sec csc cot log ln exp arcsin arccos arctan sinh cosh tanh gcd "
     "lcm max min det if when".split()
 )
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = MappingProxyType(
+    {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+)
 
 
 def respell(text: str) -> str:
