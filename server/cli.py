@@ -1,6 +1,7 @@
 """The `quorate` command."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +22,10 @@ Quorate serves {models} on http://{host}:{port}. Try:
   }}'
 """
 QUESTION = (
-    "Nina has 30 beads. Nina uses up 12 beads. Nina gets 2 packs with 7 beads each. "
-    "How many beads does Nina have now?"
+    "Nina has 30 beads. Nina uses up 12 beads. Nina gets 2 packs with 7 beads each. How many beads does Nina have now?"
 )
 GRACE_SECONDS = 5
+GC_THRESHOLDS = (50_000, 20, 20)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +57,10 @@ def serve(arguments: argparse.Namespace) -> int:
         print(f"quorate: {error}", file=sys.stderr)
         return 2
     announce(settings)
+    app = create_app(settings)
+    calm_collector()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -65,6 +68,16 @@ def serve(arguments: argparse.Namespace) -> int:
         server_header=False,
     )
     return 0
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look at what requests leave behind, seldom, and never again at what was imported.
+
+    With Python's own thresholds it took 18 % of the CPU of a fan-out (docs/performance.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

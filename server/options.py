@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -21,6 +22,7 @@ def strategy_named(name: str) -> Strategy:
     return STRATEGIES[name]
 
 
+@cache
 def options_model(strategy: Strategy) -> type[BaseModel]:
     """A pydantic model of the strategy's keyword parameters (strict types, nothing extra)."""
     fields: dict[str, Any] = {
