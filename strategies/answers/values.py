@@ -4,7 +4,7 @@ Every pattern is a token, or has a bounded reach: the time is linear in the leng
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from strategies.answers.announcements import announcements
 from strategies.answers.canonical import canonical, is_number
@@ -24,11 +24,14 @@ _LABEL_WORDS = 4
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}(?:(?P<open>\{)|(?P<bare>-?\w[\w.]{0,40}))|\\.|[{}]", re.DOTALL)
 _JOINED = re.compile(r"[\s$]*(?:,|,?\s*(?:and|or)\b)[\s$]*")
+# Formulas between delimiters. A dollar sign that opens one stands before its first character, one that closes one
+# behind its last and not before a digit: so "$200 + $600 = $800" is about prices (Pandoc's rule).
 _MATH = re.compile(
-    r"\$\$(?P<a>[^$]{1,500})\$\$|\\\[(?P<b>(?:(?!\\\]).){1,500}?)\\\]|\$(?P<c>[^$\n]{1,500})\$|\\\((?P<d>[^\n]{1,500}?)\\\)",
+    r"\$\$(?P<a>[^$]{1,500})\$\$|\\\[(?P<b>(?:(?!\\\]).){1,500}?)\\\]|\\\((?P<d>[^\n]{1,500}?)\\\)"
+    r"|(?<![\\$])\$(?=[^\s$])(?P<c>(?:[^$\n\\]|\\[^\n]){1,500}?)(?<!\s)\$(?!\d)",
     re.DOTALL,
 )
-# Words between two dollar signs: those are prices.
+# Words between two dollar signs: those are prices, too.
 _PRICES = re.compile(r"[\d.,]* [a-zA-Z]+ [a-zA-Z]+|[^\\]*\b(?:and|for|or|to|per) ?$")
 _SENTENCE_END = re.compile(
     r"[.!?](?=[\"'*_)\s]*(?:$|\s+[A-Z(\\$*]))|(?<![\d.])[.!?](?=\s)|;\s|\*\*(?!\w)"
@@ -41,9 +44,9 @@ _NUMBER = re.compile(
 _BULLET = re.compile(r"\s*(?:\d{1,3}[.)]|[-*+>#]+(?!\s*\d))\s+")
 # "3 hours and 20 minutes" is one quantity.
 _COMPOUND = re.compile(r"[\d.,]+ (?!(?:for|in|of|per|to|at|on|by|from|out)\b)[a-zA-Z]+,? (?:and )?[\d.,]+ [a-zA-Z]+")
-_REFUSAL = re.compile(
-    r"(?i)\b(?:no solution|impossible|cannot|can't|no (?:such|way|valid|possible)|none|unknown|not)\b"
-)
+_REFUSAL = re.compile(r"(?i)\b(?:no solution|impossible|not possible|cannot|can't|no (?:such|way|valid|possible))\b")
+# After the result of a calculation, the sentence goes on to another number: "= 20, so 5 are left".
+_GOES_ON = re.compile(r"\b(?:is|are|so|has|have|had|left|leaves|then|means|total)\b")
 # The ways to say that there is no answer are one answer.
 _NOTHING = re.compile(
     r"none$|(?:there (?:is|are) |has |have )?no (?:\w+ ){0,2}?(?:solutions?|ways?|answers?|values?)\b"
@@ -203,17 +206,16 @@ def _whole(line: str) -> str | None:
 
 
 def _final_number(line: str) -> str | None:
-    """The last number of a line's end; behind its last "=", if there is one."""
+    """The result of a calculation that ends a line ("= 18 dollars"), else the line's last number."""
     tail = line[-_LINE:]
     if _REFUSAL.search(tail):
         return None
-    result = tail.rpartition("=")[2].strip()
-    value = canonical(result) if result != tail else ""
+    _, equals, result = tail.rpartition("=")
+    value = canonical(result) if equals else ""
     if is_number(value):
         return value
-    numbers = list(_numbers(tail))
+    first = _NUMBER.match(result.lstrip(" $")) if equals and not _GOES_ON.search(result) else None
+    numbers = [match[0] for match in _NUMBER.finditer(tail)]
+    if first is not None:
+        return canonical(first[0])
     return canonical(numbers[-1]) if numbers else None
-
-
-def _numbers(text: str) -> Iterator[str]:
-    return (match[0] for match in _NUMBER.finditer(text))
