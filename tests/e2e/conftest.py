@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import pytest
 
@@ -54,7 +54,7 @@ class Live:
 
     def gauge(self, name: str) -> float:
         """One of the gateway's metrics, summed over its labels."""
-        text = httpx.get(f"{self.root}/metrics", timeout=10).text
+        text = httpx2.get(f"{self.root}/metrics", timeout=10).text
         lines = (line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name)
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
