@@ -5,6 +5,7 @@ from typing import Any
 
 from core.types import Usage
 from server.backends.base import Chunk
+from strategies.answers import split_reasoning
 
 TEXT_FIELDS = frozenset({"content", "reasoning", "reasoning_content", "refusal"})
 
@@ -77,8 +78,9 @@ class Assembly:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was said outside of the reasoning."""
-        return not (self._tools or self._text.get("content") or self._text.get("refusal"))
+        """Whether nothing but space was said outside of the reasoning, be that a field or think tags."""
+        message = self.message
+        return not (self._tools or str(message.get("refusal") or "").strip() or split_reasoning(message)[1])
 
     @property
     def logprobs(self) -> dict[str, Any] | None:

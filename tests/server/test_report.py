@@ -118,12 +118,23 @@ def test_useless_samples_never_vote(
     assert (samples["finished"], samples[fate]) == (1, 3)
 
 
-@pytest.mark.parametrize("empty", [{}, {"reasoning": ["The", " answer", " is 9"]}], ids=["nothing", "only thoughts"])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {},
+        {"pieces": [" ", "\n"]},
+        {"reasoning": ["The", " answer", " is 9"]},
+        {"pieces": ["<think>", "The answer is 9", "</think>", "\n"]},
+        {"pieces": ["<think>", "The answer is 9"]},
+    ],
+    ids=["nothing", "space", "only thoughts", "only tagged thoughts", "an endless thought"],
+)
 def test_empty_samples_never_vote(gateway: Gateway, scripted: Scripted, script: Any, empty: Mapping[str, Any]) -> None:
-    """A sample that said nothing outside of its thoughts has failed."""
+    """A sample that said nothing outside of its thoughts has failed; when all have, that is an error."""
     body = ask(gateway(scripted(script(**empty), script(**empty), "The answer is 4")), {"max_samples": 3})
     assert votes(body) == {"4": 1}
     assert body["compute"]["samples"]["failed"] == 2
+    assert gateway(scripted(script(**empty))).post(ROUTE, json={**ASK, "compute_budget": 3}).status_code == 502
 
 
 def test_all_truncated_says_so(gateway: Gateway, scripted: Scripted, script: Any) -> None:
