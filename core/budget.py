@@ -1,10 +1,10 @@
 """What a program may spend, and what it has spent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from core.errors import InvalidRequest
-from core.types import NANOS, Outcome, Sample, Usage
+from core.types import NANOS, Answer, Outcome, Sample, StopReason, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,12 @@ class Budget:
             raise InvalidRequest("max_tokens must be at least 1.", param="compute_budget.max_tokens")
         if self.max_seconds is not None and not (self.max_seconds > 0 and isfinite(self.max_seconds)):
             raise InvalidRequest("max_seconds must be above 0 and finite.", param="compute_budget.max_seconds")
+
+    def settle(self, answer: Answer) -> Answer:
+        """The answer, or with `abstain` an abstention where its certainty stays below the target."""
+        if self.abstain and (answer.certainty or 0.0) < self.certainty:
+            return replace(answer, stop_reason=StopReason.ABSTAINED)
+        return answer
 
     @property
     def max_nanos(self) -> int | None:

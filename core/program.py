@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.budget import Budget, Ledger
-from core.errors import BackendRejected, NoAnswer, QuorateError
+from core.errors import BackendRejected, DeadlineExceeded, NoAnswer, QuorateError
 from core.types import Answer, Outcome, Prompt, Request, RequestKind, Sample, StopReason, Usage
 
 
@@ -68,6 +68,15 @@ class Program:
         """See `core.context.Context.report`."""
         self.reported = answer
         self._port.report(answer)
+
+    def at_deadline(self) -> Answer:
+        """The answer when time is up: the last one reported. Raises DeadlineExceeded when there is none."""
+        if self.reported is None:
+            seconds = self.budget.max_seconds or 0.0
+            raise DeadlineExceeded(
+                f"No sample finished within {seconds:g} seconds.", param="compute_budget.max_seconds"
+            )
+        return self.budget.settle(replace(self.reported, stop_reason=StopReason.DEADLINE))
 
     @property
     def live(self) -> tuple[Request, ...]:

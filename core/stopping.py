@@ -82,6 +82,16 @@ def curtailed() -> Rule:
     return Rule("curtailed()", check)
 
 
+def out_of_reach(target: float) -> Rule:
+    """Stop when the certainty could not reach `target` any more, even if all that remain backed the leader."""
+
+    def check(evidence: Evidence) -> StopReason | None:
+        best = beta_certainty(evidence.lead + evidence.remaining, evidence.second)
+        return StopReason.CURTAILED if evidence.remaining and best < target else None
+
+    return Rule(f"out_of_reach({target})", check)
+
+
 def at_least(samples: int) -> Rule:
     """A guard for the left of `&`: true once this many samples have finished."""
     return Rule(f"at_least({samples})", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None)

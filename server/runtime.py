@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from core.budget import Budget
-from core.errors import BackendBroken, BackendError, DeadlineExceeded, Overloaded, QuorateError
+from core.errors import BackendBroken, BackendError, Overloaded, QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, Outcome, Request, Sample, StopReason
+from core.types import NANOS, Answer, Outcome, Request, Sample
 from scheduler.events import (
     Cancel,
     Command,
@@ -162,12 +161,7 @@ class LiveProgram:
             async with asyncio.timeout(plan.budget.max_seconds):
                 answer = await plan.strategy(self._program, **plan.options)
         except TimeoutError:
-            if self._program.reported is None:
-                raise DeadlineExceeded(
-                    f"No sample finished within {plan.budget.max_seconds:g} seconds.",
-                    param="compute_budget.max_seconds",
-                ) from None
-            return _as_it_stands(self._program.reported, plan.budget)
+            return self._program.at_deadline()
         return answer
 
     def submit(self, request: Request) -> None:
@@ -327,12 +321,6 @@ class LiveProgram:
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
         return token_fates(self._records, selected=None, planned=self._program.planned)
-
-
-def _as_it_stands(answer: Answer, budget: Budget) -> Answer:
-    """The last reported answer, at the deadline; one that was to be withheld while it is uncertain still is."""
-    withheld = budget.abstain and (answer.certainty or 0.0) < budget.certainty
-    return replace(answer, stop_reason=StopReason.ABSTAINED if withheld else StopReason.DEADLINE)
 
 
 @asynccontextmanager

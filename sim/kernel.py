@@ -7,14 +7,14 @@ repeats exactly. Programs, scopes and ledgers are those of the live driver (`cor
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
 
 from core.budget import Ledger
 from core.errors import DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, Outcome, Request, Sample, StopReason, Usage
+from core.types import NANOS, Answer, Outcome, Request, Sample, Usage
 from scheduler.events import (
     Cancel,
     Command,
@@ -348,12 +348,10 @@ class Kernel:
         """The last reported answer becomes the answer."""
         if run.over:
             return False
-        if run.program.reported is not None:
-            self.end(run, answer=replace(run.program.reported, stop_reason=StopReason.DEADLINE))
-        else:
-            seconds = run.arrival.budget.max_seconds
-            message = f"No sample finished within {seconds:g} seconds."
-            self.end(run, error=DeadlineExceeded(message, param="compute_budget.max_seconds"))
+        try:
+            self.end(run, answer=run.program.at_deadline())
+        except DeadlineExceeded as error:
+            self.end(run, error=error)
         return True
 
     def _leave(self, run: _Run) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.budget import Budget
 from core.errors import BackendBroken, BackendRejected, NoAnswer
-from core.types import NANOS, Outcome, Sample, StopReason, Usage
+from core.types import NANOS, Outcome, Prompt, Sample, StopReason, Usage
 from core.votes import beta_certainty
 from scheduler.scheduler import Scheduler
 from sim.kernel import Kernel
@@ -18,6 +18,7 @@ from strategies.self_consistency import self_consistency
 TRUNCATED = Drawn(10, outcome=Outcome.TRUNCATED, usage=Usage(0, 10), finish_reason="length")
 FAILED = Drawn(10, outcome=Outcome.FAILED, error=BackendBroken("cut"))
 FREE = Drawn(10, usage=Usage(0, 10))
+NOTHING = Prompt({})
 REJECTED = BackendRejected(400, {"message": "no"})
 
 
@@ -26,12 +27,12 @@ def says(answer, nanos=10, tokens=10):
     return Drawn(nanos, answer, usage=Usage(0, tokens))
 
 
-def run(script, *, budget=None, **options):
+def run(script, *, budget=None, prompt=NOTHING, **options):
     """The end of one program whose k-th sample is the k-th of the script (the last one repeats)."""
     endless = [*script, *itertools.repeat(script[-1], 64)]
     budget = Budget(**{"max_samples": 16, **(budget or {})})
     kernel = Kernel(Scheduler({"sim": 64}), lambda request: endless[request.index])
-    [ended] = kernel.run([Arrival("p", self_consistency, budget=budget, options=options)])
+    [ended] = kernel.run([Arrival("p", self_consistency, prompt, budget, options)])
     assert ended.ledger.started == sum(ended.ledger.outcomes.values())
     return ended
 
@@ -41,6 +42,7 @@ class Script:
 
     def __init__(self, *answers, **budget):
         self.budget = Budget(**{"max_samples": 16, **budget})
+        self.prompt = Prompt({})
         self.samples = [Sample(index, Outcome.FINISHED, answer) for index, answer in enumerate(answers)]
         self.reports = []
         self.open = False
@@ -294,7 +296,34 @@ def test_the_budget_is_never_exceeded(answers, width, spare, least):
     )
     budget = Budget(len(answers), min_samples=min(least, len(answers)))
     options = {"width": width, "spare": spare}
-    [ended] = kernel.run([Arrival("p", self_consistency, budget=budget, options=options)])
+    [ended] = kernel.run([Arrival("p", self_consistency, NOTHING, budget, options)])
     assert max(peaks) <= width
     assert budget.min_samples <= ended.ledger.outcomes[Outcome.FINISHED] <= len(answers)
     assert ended.ledger.started <= len(answers)
+
+
+def test_a_promised_answer_is_waited_for():
+    """Where the request promises something comparable, samples that could not be read do not end the voting."""
+    choice = Prompt({"messages": [{"role": "user", "content": "Which one?\nA) red\nB) green\nC) blue\nD) grey"}]})
+    ended = run([FREE, FREE, FREE, says("A")], prompt=choice, incomparable_after=2, width=1)
+    assert ended.answer.distribution[0][0] == "A"
+
+
+def test_with_abstain_a_lead_that_can_still_reach_the_target_is_not_curtailed():
+    """At cap 4, three equal votes cannot be caught, but only the fourth makes them certain enough to be given."""
+    ended = run([says("a")], budget={"max_samples": 4, "abstain": True}, width=1)
+    assert (ended.answer.stop_reason, ended.ledger.started) == ("certain", 4)
+
+
+def test_with_abstain_it_stops_when_the_target_is_out_of_reach():
+    """Two against one of four samples can never reach 0.95: the fourth is not made."""
+    ended = run([says("a"), says("b"), says("a"), says("a")], budget={"max_samples": 4, "abstain": True}, width=1)
+    assert ended.answer.stop_reason == "abstained"
+    assert ended.ledger.started < 4
+
+
+def test_an_abstention_holds_at_the_deadline():
+    """Time running out does not make an uncertain answer good enough."""
+    slow = [says("a", 10), says("a", 10_000)]
+    ended = run(slow, budget={"max_seconds": 100 / NANOS, "abstain": True}, width=1)
+    assert ended.answer.stop_reason == "abstained"
