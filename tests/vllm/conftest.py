@@ -52,7 +52,7 @@ def vllm(vllm_server: VllmServer) -> Iterator[VllmServer]:
 
 @pytest.fixture
 async def client(vllm: VllmServer) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the server, without a pool limit."""
-    limits = httpx.Limits(max_connections=None)
+    """A client of the server that opens a connection for every request (vLLM closes idle ones after 5 s)."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=vllm.base_url, timeout=30, limits=limits) as client:
         yield client

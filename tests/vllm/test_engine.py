@@ -17,8 +17,8 @@ ANSWER = "\nThe answer is \\boxed{19}."
 EVENTS = " ".join(f"Mia buys {i + 3} packs of {90 - i} marbles." for i in range(10))
 LONG_QUESTION = f"Mia has 31 marbles. {EVENTS} How many marbles does Mia have now?"
 
-ENDLESS: Mapping[str, Any] = {"min_tokens": 900, "max_tokens": 900, "temperature": 1.0}
-"""Long enough (one second and more) that nothing of it ends by itself before a test has looked."""
+ENDLESS: Mapping[str, Any] = {"min_tokens": 1200, "max_tokens": 1200}
+"""Fills the context: two seconds and more, so that nothing of it ends by itself before a test has looked."""
 CONTINUE: Mapping[str, Any] = {"continue_final_message": True, "add_generation_prompt": False, "temperature": 0}
 RAW: Mapping[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
 """Switches the reasoning parser off for one request: the text comes as it was generated, `</think>` included."""
@@ -195,21 +195,21 @@ async def test_prefix_is_cached_per_salt(client) -> None:
 @pytest.mark.parametrize("requests", [1, 24])
 async def test_hanging_up_frees_the_seat(client, vllm: VllmServer, requests: int, streamed: bool) -> None:
     """Running and queued requests of a client that is gone leave the gauges within 200 ms, and stop generating."""
-    seats, seconds = min(requests, 16), []
-    for _ in range(3):
+    seats = min(requests, 16)
+    seconds, wasted = [], []
+    for _ in range(5):
         async with asyncio.TaskGroup() as group:
-            endless = ask(LONG_QUESTION, stream=streamed, **ENDLESS)
-            tasks = [group.create_task(hold(client, endless)) for _ in range(requests)]
-            await asyncio.to_thread(
-                vllm.wait_for, lambda load: (load.running, load.waiting) == (seats, requests - seats)
-            )
+            tasks = [group.create_task(hold(client, ask(stream=streamed, **ENDLESS))) for _ in range(requests)]
+            full = (seats, requests - seats)
+            await asyncio.to_thread(vllm.wait_for, lambda load, full=full: (load.running, load.waiting) == full)
             before = vllm.load()
             for task in tasks:
                 task.cancel()
         seconds.append(await asyncio.to_thread(vllm.wait_for, lambda load: load.idle))
-        # Every seat may finish the steps that were under way; 900 tokens each is what they asked for.
-        assert vllm.load().generated - before.generated < 100 * seats
+        wasted.append(vllm.load().generated - before.generated)
+    # Medians, because on a busy machine it is sometimes the test that is late. Each seat could have made 1,200 tokens.
     assert statistics.median(seconds) < 0.2
+    assert statistics.median(wasted) < 100 * seats
 
 
 async def hold(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
@@ -228,8 +228,7 @@ async def test_queue_is_served_by_priority(client, vllm: VllmServer) -> None:
         order.append(name)
 
     async with asyncio.TaskGroup() as group:
-        endless = ask(LONG_QUESTION, **ENDLESS)
-        seated = [group.create_task(hold(client, endless)) for _ in range(16)]
+        seated = [group.create_task(hold(client, ask(**ENDLESS))) for _ in range(16)]
         await asyncio.to_thread(vllm.wait_for, lambda load: load.running == 16)
         for waiting, (name, priority) in enumerate([("first", 5), ("second", 5), ("urgent", -5)], 1):
             group.create_task(run(name, priority))
