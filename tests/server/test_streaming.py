@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
-from server.settings import BackendSettings, ModelSettings
+from server.app import create_app
+from server.settings import BackendSettings, ModelSettings, Settings
+from server.streaming import CHANNEL
 
 ASK: Mapping[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True}
 ROUTE = "/v1/chat/completions"
@@ -429,7 +431,56 @@ def test_a_token_budget_over_own_choices(gateway: Gateway) -> None:
     assert set(by_choice) == {choice["index"] for chunk in sent for choice in chunk["choices"]}
 
 
-def test_a_slow_engine_name_stays_out(gateway: Gateway) -> None:
+class Endless(Chunks):
+    """Never stops by itself; counts what it was asked for, and what is open."""
+
+    made = 0
+    open = 0
+
+    @asynccontextmanager
+    async def stream(self, call: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        self.open += 1
+        try:
+            yield self._play()
+        finally:
+            self.open -= 1
+
+    async def _play(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            await asyncio.sleep(0)
+            self.made += 1
+            yield piece("x ")
+
+
+async def test_a_client_that_reads_nothing(gateway_settings: Callable[..., Settings]) -> None:
+    """It holds back its own sample, so that nothing piles up, and at the deadline the engine is free."""
+    backend = Endless()
+    app = create_app(gateway_settings(), backends={"scripted": backend})
+    body = json.dumps({**ASK, "compute_budget": {"max_samples": 1, "max_seconds": 0.3}}).encode()
+    inbox = [{"type": "http.request", "body": body, "more_body": False}]
+    left = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if inbox:
+            return inbox.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "path": ROUTE, "raw_path": ROUTE.encode(), "query_string": b""}
+    async with app.router.lifespan_context(app), asyncio.timeout(10), asyncio.TaskGroup() as group:
+        serving = group.create_task(app({**scope, "headers": [], "http_version": "1.1"}, receive, send))
+        await asyncio.sleep(0.15)
+        assert (backend.open, backend.made) == (1, CHANNEL + 2)
+        await asyncio.sleep(0.3)
+        assert (backend.open, serving.done()) == (0, False)
+        left.set()
+
+
+def test_the_engines_names_stay_out(gateway: Gateway) -> None:
     """The engine's own model name and id never reach the client of a fan-out."""
     served = ModelSettings(name="m", backend="scripted", upstream="secret-name")
     endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1")
