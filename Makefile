@@ -29,7 +29,7 @@ test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1
 	@PYTHON=$(BIN)/python bash tests/vllm/install.sh; code=$$?; \
 	if [ $$code -eq 3 ]; then echo '*** SKIPPED make test-vllm: this machine cannot install vLLM (reason above)' >&2; exit 0; fi; \
 	if [ $$code -ne 0 ]; then exit $$code; fi; \
-	$(BIN)/python -m pytest tests/vllm -m 'vllm$(if $(SHORT), and not slow)'
+	$(BIN)/python -m pytest tests/vllm tests/e2e -m 'vllm$(if $(SHORT), and not slow)'
 
 soak: .venv/.dev ## every property test with 5,000 examples (SHORT=1: 500)
 	$(BIN)/python -m pytest -m 'hypothesis and not vllm' --hypothesis-profile=soak$(if $(SHORT),-short) --timeout=1800

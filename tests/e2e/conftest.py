@@ -41,6 +41,7 @@ class Live:
     engine: str
     base_url: str
     running: Callable[[], int]
+    generated: Callable[[], int] | None = None
 
     @property
     def client(self) -> openai.OpenAI:
@@ -86,7 +87,8 @@ def live(
         settings = tmp_path_factory.mktemp("vllm") / "gateway.toml"
         settings.write_text(VLLM_SETTINGS.format(url=vllm.base_url), encoding="utf-8")
         with serve_gateway(["--config", str(settings)]) as gateway:
-            yield Live("vllm", gateway.base_url, lambda: vllm.load().running + vllm.load().waiting)
+            busy = lambda: vllm.load().running + vllm.load().waiting  # noqa: E731 - two of a kind, side by side
+            yield Live("vllm", gateway.base_url, busy, lambda: vllm.load().generated)
 
 
 @pytest.fixture
