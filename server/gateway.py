@@ -86,7 +86,7 @@ async def opened(
         scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
         runtime = Runtime(scheduler, backends, reader, metrics, clock, recorder)
-        gateway = Gateway(settings, backends, runtime, metrics, dict.fromkeys(backends, False))
+        gateway = Gateway(settings, backends, runtime, metrics, {})
         await check_health(gateway)
         await stack.enter_async_context(owned(repeat(lambda: check_health(gateway), HEALTH_SECONDS)))
         yield gateway
@@ -105,7 +105,7 @@ async def check_backend(gateway: Gateway, backend: Backend) -> None:
         up = await backend.healthy()
     except BackendError:
         up = False
-    if up != gateway.up[backend.name]:
+    if up != gateway.up.get(backend.name, True):
         log.warning("backend %s is %s", backend.name, "up" if up else "down")
     gateway.up[backend.name] = up
     gateway.metrics.backend_up(backend.name, up)
