@@ -395,7 +395,7 @@ def test_the_deadline_gives_the_answer_as_it_stands(gateway: Gateway, scripted: 
     """At the deadline what was found so far is the answer, and says so."""
     slow = script.says("The answer is 9", delay=9.0)
     backend = scripted("The answer is 4", slow)
-    sent, _ = stream(gateway(backend), compute_budget={"max_samples": 4, "max_seconds": 0.2})
+    sent, _ = stream(gateway(backend), compute_budget={"max_samples": 4, "max_seconds": 0.5})
     assert text_of(sent) == "The answer is 4"
     assert sent[-1]["compute"]["stop_reason"] == "deadline"
     assert backend.open == 0
@@ -456,7 +456,7 @@ async def test_a_client_that_reads_nothing(gateway_settings: Callable[..., Setti
     """It holds back its own sample, so that nothing piles up, and at the deadline the engine is free."""
     backend = Endless()
     app = create_app(gateway_settings(), backends={"scripted": backend})
-    body = json.dumps({**ASK, "compute_budget": {"max_samples": 1, "max_seconds": 0.3}}).encode()
+    body = json.dumps({**ASK, "compute_budget": {"max_samples": 1, "max_seconds": 1}}).encode()
     inbox = [{"type": "http.request", "body": body, "more_body": False}]
     left = asyncio.Event()
 
@@ -473,10 +473,11 @@ async def test_a_client_that_reads_nothing(gateway_settings: Callable[..., Setti
     scope = {"type": "http", "method": "POST", "path": ROUTE, "raw_path": ROUTE.encode(), "query_string": b""}
     async with app.router.lifespan_context(app), asyncio.timeout(10), asyncio.TaskGroup() as group:
         serving = group.create_task(app({**scope, "headers": [], "http_version": "1.1"}, receive, send))
-        await asyncio.sleep(0.15)
-        assert (backend.open, backend.made) == (1, CHANNEL + 2)
-        await asyncio.sleep(0.3)
-        assert (backend.open, serving.done()) == (0, False)
+        while backend.made < CHANNEL + 2:  # noqa: ASYNC110 - the backend sends no event
+            await asyncio.sleep(0.001)
+        while backend.open:  # noqa: ASYNC110 - the deadline sends no event
+            await asyncio.sleep(0.001)
+        assert (backend.made, serving.done()) == (CHANNEL + 2, False)
         left.set()
 
 
