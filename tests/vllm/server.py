@@ -3,8 +3,8 @@
     with serving(MODEL, served_model_name="reasoner-small") as vllm:
         httpx.post(f"{vllm.base_url}/chat/completions", ...)
 
-The flags are the ones that this gateway wants of a production server, and those that make one busy
-CPU bearable. One server takes 1 GiB and 20 to 60 seconds to start: share it, and never run two where one will do.
+The flags are the ones that this gateway wants of a production server, and those that make a busy CPU bearable.
+One server takes 1 GiB and 20 to 60 seconds to start: share it, and never run two where one will do.
 """
 
 import os

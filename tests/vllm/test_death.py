@@ -16,8 +16,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def mortal(vllm_available: None) -> Iterator[VllmServer]:
-    """A server that the test may kill."""
-    with serving(MODEL, served_model_name="reasoner-small") as server:
+    """A server that the test may kill. Told to leave, it lets running requests end first.
+
+    Without the flag vLLM 0.32 ends its engine at once, and more often than not a running stream then hangs: no byte,
+    no end, the connection open until the client gives up. What hangs cannot be asserted, so only the cure is tested.
+    """
+    with serving(MODEL, served_model_name="reasoner-small", flags=["--shutdown-timeout=20"]) as server:
         yield server
 
 
@@ -43,8 +47,8 @@ def test_dead_engine_ends_a_stream_like_a_good_one(mortal: VllmServer) -> None:
     assert json.loads(data[-2])["error"]["code"] == 500
 
 
-def test_stopped_server_ends_a_stream_with_abort(mortal: VllmServer) -> None:
-    """The server told to leave, a running stream ends early with the finish reason `abort` and [DONE]."""
+def test_leaving_server_finishes_its_streams(mortal: VllmServer) -> None:
+    """The server told to leave, with a shutdown timeout, a running stream still gets all of its tokens."""
     data = stream_until(mortal, mortal.pid, signal.SIGTERM)
     assert data[-1] == "[DONE]"
-    assert json.loads(data[-2])["choices"][0]["finish_reason"] == "abort"
+    assert json.loads(data[-2])["choices"][0]["finish_reason"] == "length"
