@@ -29,7 +29,7 @@ from scheduler.events import (
 from scheduler.scheduler import Scheduler
 from server.accounts import count_result, token_fates
 from server.answers import AnswerReader
-from server.assembly import Assembly, read_usage
+from server.assembly import Assembly, first_choice
 from server.backends.base import Backend, Call
 from server.jobs import Job, Record, Result, Sink
 from server.metrics import Metrics, TokenFates
@@ -260,15 +260,14 @@ class LiveProgram:
     async def _call_plain(self, record: Record, backend: Backend, call: Call) -> Sample:
         """One unstreamed call, its body kept verbatim."""
         body = await backend.complete(call)
+        choice = first_choice(body)
         record.body = body
-        choice = (body.get("choices") or [{}])[0]
-        reason = choice.get("finish_reason")
-        record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage") or {}})
+        reason = choice["finish_reason"]
+        record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage")})
         if reason not in WHOLE and reason != "length":
             raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
         outcome = Outcome.TRUNCATED if reason == "length" else Outcome.FINISHED
-        usage = read_usage(body.get("usage") or {})
-        return Sample(record.request.index, outcome, None, choice.get("message") or {}, reason, usage)
+        return Sample(record.request.index, outcome, None, choice["message"], reason)
 
     def _upstream_call(self, request: Request) -> Call:
         body = dict(request.prompt.body)
@@ -285,6 +284,8 @@ class LiveProgram:
         assembly, index = record.assembly, record.request.index
         reason = assembly.finish_reason
         message = assembly.message
+        if assembly.malformed and not record.request.relay:
+            raise BackendBroken("The backend sent chunks whose fields are of other types than the wire promises.")
         if reason == "length":
             return Sample(index, Outcome.TRUNCATED, None, message, reason)
         if reason not in WHOLE:

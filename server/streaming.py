@@ -86,8 +86,9 @@ class Channel:
             if self._usage:
                 self.tail.append(chunk)
             return
-        finished = {choice.get("index", 0) for choice in chunk["choices"] if choice.get("finish_reason")}
-        self._begun.update(choice.get("index", 0) for choice in chunk["choices"])
+        places = {_place(choice): choice.get("finish_reason") for choice in chunk["choices"]}
+        finished = {place for place, reason in places.items() if reason}
+        self._begun |= places.keys()
         self._ended |= finished
         if finished and not self._off:
             self.tail.append(chunk)
@@ -246,6 +247,11 @@ class StreamedAnswer(Response):
 
     def _usage_chunk(self, result: Result) -> list[bytes]:
         return [event(self._envelope.usage(report.usage(result)))] if self._usage else []
+
+
+def _place(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _only_role(chunk: Chunk) -> bool:
