@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from core.budget import Budget
 from core.context import Strategy
 from core.errors import InvalidRequest, UnknownModel
+from server.mistakes import mistakes, shortened
 from server.options import strategy_named, validate
-from server.schemas import BudgetObject, BudgetSpelling, ChatRequest
+from server.schemas import MAX_SAMPLES, BudgetObject, BudgetSpelling, ChatRequest
 from server.settings import PRESETS, ModelSettings, Settings
 
 HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
@@ -32,6 +34,7 @@ EFFORT_PRESETS: Mapping[str, str] = {
     "xhigh": "max",
     "max": "max",
 }
+HEADER_CHARACTERS = 10_000
 SUFFIXES = tuple(PRESETS)
 SELECTORS = ("majority",)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -71,18 +74,21 @@ def find_model(settings: Settings, asked: str) -> tuple[ModelSettings, str | Non
 def parse_text(text: str, param: str) -> Any:
     """The header's spelling: a preset, an integer, or `samples=8;tokens=20000;seconds=30;certainty=0.9`."""
     text = text.strip()
+    if len(text) > HEADER_CHARACTERS:
+        raise InvalidRequest(f"A compute budget has at most {HEADER_CHARACTERS} characters.", param=param)
     if "=" not in text:
         return check(int(text) if INTEGER.fullmatch(text) else text, param)
     fields: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         key, _, value = (piece.strip() for piece in part.partition("="))
         if key not in HEADER_KEYS:
-            raise InvalidRequest(f"Unknown key '{key}'. Known: {', '.join(HEADER_KEYS)}.", param=f"{param}.{key}")
+            known = ", ".join(HEADER_KEYS)
+            raise InvalidRequest(f"Unknown key '{shortened(key)}'. Known: {known}.", param=f"{param}.{shortened(key)}")
         name, number = HEADER_KEYS[key]
         try:
             fields[name] = number(value)
         except ValueError:
-            raise InvalidRequest(f"'{value}' is not a number.", param=f"{param}.{key}") from None
+            raise InvalidRequest(f"'{shortened(value)}' is not a number.", param=f"{param}.{key}") from None
     return check(fields, param)
 
 
@@ -97,17 +103,32 @@ def check(value: Any, param: str) -> Any:
 def spelling_error(error: ValidationError, value: Any, param: str) -> InvalidRequest:
     """One clear sentence out of a union's many."""
     if isinstance(value, dict):
-        inside = [item for item in error.errors() if "BudgetObject" in item["loc"]]
-        path = inside[0]["loc"][list(inside[0]["loc"]).index("BudgetObject") + 1 :]
-        names = [str(part) for part in path if str(part) in BudgetObject.model_fields or isinstance(part, int)]
-        name = ".".join(names) or str(path[0])
-        if inside[0]["type"] == "extra_forbidden":
-            return InvalidRequest(f"Unknown key '{path[0]}' in the compute budget.", param=f"{param}.{path[0]}")
-        return InvalidRequest(f"{name}: {inside[0]['msg']}.", param=f"{param}.{name}")
+        return key_error(next(item for item in map(in_object, mistakes(error)) if item is not None), param)
     return InvalidRequest(
-        f"A compute budget is one of {', '.join(('off', *SUFFIXES))}, a number of samples from 1, or an object.",
+        f"A compute budget is one of {', '.join(('off', *SUFFIXES))}, a number of samples from 1 to {MAX_SAMPLES}, "
+        "or an object.",
         param=param,
     )
+
+
+def in_object(item: ErrorDetails) -> ErrorDetails | None:
+    """A mistake of the object spelling, its place counted from there; None for those of the other spellings."""
+    for depth, part in enumerate(item["loc"]):
+        if str(part).rstrip("]").endswith(BudgetObject.__name__):
+            return {**item, "loc": item["loc"][depth + 1 :]}
+    return None
+
+
+def key_error(item: ErrorDetails, param: str) -> InvalidRequest:
+    """What is wrong inside the object, named by its key."""
+    path = [shortened(str(part)) for part in item["loc"]]
+    if not path:
+        return InvalidRequest(f"{item['msg']}.", param=param)
+    if item["type"] == "extra_forbidden":
+        return InvalidRequest(f"Unknown key '{path[0]}' in the compute budget.", param=f"{param}.{path[0]}")
+    known = [part for part in path if part in BudgetObject.model_fields or part.isdigit()]
+    name = ".".join(known) or path[0]
+    return InvalidRequest(f"{name}: {item['msg']}.", param=f"{param}.{name}")
 
 
 def resolve(settings: Settings, request: ChatRequest, headers: Mapping[str, str]) -> tuple[ModelSettings, Plan]:

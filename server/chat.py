@@ -3,17 +3,17 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
-from core.errors import BodyTooLarge, InvalidRequest, QuorateError, UnknownModel
+from core.errors import QuorateError, UnknownModel
 from core.types import NANOS, Prompt
 from server import report
-from server.budgets import Plan, check, find_model, forwarded, resolve
+from server.bodies import aside, load, parse, receive
+from server.budgets import Plan, find_model, forwarded, resolve
 from server.gateway import Gateway
 from server.jobs import Job, Silence
 from server.metrics import OTHER
@@ -37,8 +37,9 @@ async def chat_completions(request: Request) -> Response:
     arrived = gateway.runtime.clock()
     body: dict[str, Any] = {}
     try:
-        body = await read_body(request, gateway.settings.limits.max_body_bytes)
-        parsed = parse(body)
+        data = await receive(request, gateway.settings.limits.max_body_bytes)
+        body = await aside(len(data), load, data)
+        parsed = await aside(len(data), parse, body)
         model, plan = resolve(gateway.settings, parsed, request.headers)
     except QuorateError as error:
         gateway.metrics.refused(served_name(gateway, body), error.type, error.status)
@@ -51,64 +52,11 @@ async def chat_completions(request: Request) -> Response:
 
 def served_name(gateway: Gateway, body: Mapping[str, Any]) -> str:
     """The model that a refused body names, for the metrics: a served name without its suffix, or `other`."""
+    asked = body.get("model")
     try:
-        return find_model(gateway.settings, str(body.get("model")))[0].name
+        return find_model(gateway.settings, asked if isinstance(asked, str) else "")[0].name
     except UnknownModel:
         return OTHER
-
-
-async def read_body(request: Request, limit: int) -> dict[str, Any]:
-    """The JSON object of the body, read no further than the limit."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0]
-    if media_type.strip().lower() != "application/json":
-        raise InvalidRequest("The content type must be application/json.", param="content-type")
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > limit:
-            raise BodyTooLarge(f"The body is larger than {limit} bytes.", param="body")
-    try:
-        body = orjson.loads(bytes(data))
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", param="body") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.", param="body")
-    return body
-
-
-def parse(body: dict[str, Any]) -> ChatRequest:
-    """The validated request; the error names the first wrong field."""
-    try:
-        parsed = ChatRequest.model_validate(body)
-    except ValidationError as error:
-        raise field_error(error, body) from None
-    if parsed.stream_options is not None and not parsed.stream:
-        raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
-    if parsed.top_logprobs and not parsed.logprobs:
-        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
-    return parsed
-
-
-def field_error(error: ValidationError, body: Mapping[str, Any]) -> InvalidRequest:
-    """OpenAI's way of saying it: which field, and what is wrong with it."""
-    first = error.errors()[0]
-    if first["loc"][0] == "compute_budget":
-        check(body["compute_budget"], "compute_budget")
-    name = ".".join(field_path(first["loc"], body, missing=first["type"] == "missing"))
-    same = [item["msg"] for item in error.errors() if item["loc"][0] == first["loc"][0]]
-    return InvalidRequest(f"{name}: {'; or '.join(dict.fromkeys(same))}.", param=name)
-
-
-def field_path(loc: Sequence[str | int], body: Any, *, missing: bool) -> Iterator[str]:
-    """The part of a pydantic location that exists in the body: names of union branches are left out."""
-    node = body
-    for part in loc:
-        inside = isinstance(node, dict) and part in node
-        if inside or (isinstance(node, list) and isinstance(part, int)):
-            node = node[part]
-            yield str(part)
-        elif missing and part == loc[-1]:
-            yield str(part)
 
 
 def make_job(

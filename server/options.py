@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from core.context import Strategy
 from core.errors import InvalidRequest
+from server.mistakes import mistakes, shortened
 from strategies import STRATEGIES
 
 
@@ -38,8 +39,8 @@ def validate(strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         options_model(strategy).model_validate(dict(options))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        first = mistakes(error)[0]
+        field = ".".join(shortened(str(part)) for part in first["loc"])
         raise InvalidRequest(
             f"Option '{field}' of the strategy: {first['msg']}.", param=f"compute_budget.strategy.{field}"
         ) from None

@@ -2,11 +2,25 @@
 
 Unknown top-level fields are the engine's business and pass; unknown keys inside `compute_budget` are refused, because
 silently ignoring a budget is how money is lost.
+
+Lists end at their first mistake, mappings of checked values are measured before they are looked into, and names are
+short: a body of a million mistakes is refused as fast as one of a single mistake.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+from pydantic_core import PydanticCustomError
 
 Number = StrictFloat
 """JSON numbers, whole or not; never strings or booleans."""
@@ -18,6 +32,25 @@ MAX_SAMPLES = 100_000
 MAX_TOKENS = 10**9
 MAX_SECONDS = 86_400
 INT64 = 2**63
+MAX_MESSAGES = 100_000
+MAX_TOOLS = 16_384
+MAX_STOPS = 64
+MAX_KEYS = 64
+MAX_BIASES = 16_384
+
+
+def at_most(limit: int) -> Callable[[Any], Any]:
+    """A check of a mapping's size that runs before its entries are validated; `max_length` only counts sound ones."""
+
+    def measure(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > limit:
+            raise PydanticCustomError("too_long", "At most {limit} keys are allowed", {"limit": limit})
+        return value
+
+    return measure
+
+
+Name = Annotated[StrictStr, Field(max_length=64)]
 
 
 class StrategyChoice(BaseModel):
@@ -25,7 +58,7 @@ class StrategyChoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: StrictStr
+    name: Name
 
 
 class BudgetObject(BaseModel):
@@ -38,16 +71,19 @@ class BudgetObject(BaseModel):
     max_tokens: Annotated[StrictInt, Field(ge=1, le=MAX_TOKENS)] | None = None
     max_seconds: Annotated[Number, Field(gt=0, le=MAX_SECONDS)] | None = None
     certainty: Annotated[Number, Field(gt=0, le=1)] | None = None
-    strategy: StrictStr | StrategyChoice | None = None
-    selector: StrictStr | None = None
-    escalate: StrictBool | StrictStr | None = None
+    strategy: Name | Annotated[StrategyChoice, BeforeValidator(at_most(MAX_KEYS))] | None = None
+    selector: Name | None = None
+    escalate: StrictBool | Name | None = None
     priority: Annotated[StrictInt, Field(ge=-1_000_000, le=1_000_000)] | None = None
     abstain: StrictBool | None = None
-    include: list[Include] | None = None
+    include: Annotated[list[Include], Field(fail_fast=True, max_length=16)] | None = None
 
 
 Samples = Annotated[StrictInt, Field(ge=1, le=MAX_SAMPLES)]
-BudgetSpelling = Preset | Samples | BudgetObject
+BudgetSpelling = Preset | Samples | Annotated[BudgetObject, BeforeValidator(at_most(MAX_KEYS))]
+
+
+Objects = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
 
 
 class Message(BaseModel):
@@ -56,7 +92,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: Annotated[StrictStr, Field(min_length=1, max_length=64)]
-    content: StrictStr | list[dict[str, Any]] | None = None
+    content: StrictStr | Objects | None = None
 
 
 class StreamOptions(BaseModel):
@@ -67,13 +103,16 @@ class StreamOptions(BaseModel):
     include_usage: StrictBool | None = None
 
 
+Biases = Annotated[dict[str, Number], Field(max_length=MAX_BIASES), BeforeValidator(at_most(MAX_BIASES))]
+
+
 class ChatRequest(BaseModel):
     """`POST /v1/chat/completions`: OpenAI's fields are checked, all others are passed on as they are."""
 
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
     compute_budget: BudgetSpelling | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -85,11 +124,11 @@ class ChatRequest(BaseModel):
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     seed: Annotated[StrictInt, Field(ge=-INT64, lt=INT64)] | None = None
-    stop: StrictStr | list[StrictStr] | None = None
+    stop: StrictStr | Annotated[list[StrictStr], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
-    logit_bias: dict[str, Number] | None = None
-    tools: list[dict[str, Any]] | None = None
+    logit_bias: Biases | None = None
+    tools: Annotated[Objects, Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None

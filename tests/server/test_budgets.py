@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import InvalidRequest, QuorateError, UnknownModel
+from server.bodies import parse
 from server.budgets import Plan, forwarded, parse_text, resolve
-from server.chat import parse
 from server.schemas import BudgetObject
 from server.settings import BackendSettings, Limits, ModelSettings, Settings
 
