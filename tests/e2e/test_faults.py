@@ -248,10 +248,15 @@ FAULTS: Mapping[str, tuple[Fault, set[int]]] = {
 
 @dataclass
 class Upstream:
-    """A raw HTTP server. Request number i gets fault i of `plan`; the last one stands for all that follow."""
+    """A raw HTTP server. Request number i gets fault i of `plan`; the last one stands for all that follow.
+
+    `scene` is in every request of a test, so that what an earlier one gave up and comes late does not count.
+    """
 
     port: int
+    root: str = ""
     plan: Sequence[Fault] = (whole,)
+    scene: str = "0"
     served: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     listener: socket.socket | None = None
@@ -260,7 +265,7 @@ class Upstream:
     def play(self, *plan: Fault) -> None:
         """What happens from now on."""
         with self.lock:
-            self.plan, self.served = plan, 0
+            self.plan, self.served, self.scene = plan, 0, str(int(self.scene) + 1)
 
     def up(self) -> None:
         """Listen."""
@@ -292,14 +297,16 @@ class Upstream:
             connection = Connection(sock)
             path = connection.read()
             if path == "/v1/chat/completions":
-                self._next()(connection)
+                self._next(connection.body)(connection)
             elif path:
                 connection.respond(200, b"{}")
         with self.lock:
             self.open.discard(sock)
 
-    def _next(self) -> Fault:
+    def _next(self, body: Mapping[str, Any]) -> Fault:
         with self.lock:
+            if body["messages"][0]["content"] != self.scene:
+                return reset_at_once
             self.served += 1
             return self.plan[min(self.served, len(self.plan)) - 1]
 
@@ -311,28 +318,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def faulty_gateway(serve_gateway: ServeGateway, folder: Path, port: int) -> Iterator[str]:
-    """The root of a gateway in front of this port."""
+def faulty_gateway(serve_gateway: ServeGateway, folder: Path, upstream: Upstream) -> Iterator[None]:
+    """A gateway in front of this backend, which then knows its root."""
     settings = folder / "faulty.toml"
-    settings.write_text(SETTINGS.format(port=port, idle=IDLE_SECONDS), encoding="utf-8")
+    settings.write_text(SETTINGS.format(port=upstream.port, idle=IDLE_SECONDS), encoding="utf-8")
     with serve_gateway(["--config", str(settings)]) as gateway:
-        yield gateway.root
+        upstream.root = gateway.root
+        yield
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    """The faulty backend, listening."""
+def upstream(serve_gateway: ServeGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    """The faulty backend, listening, and a gateway in front of it."""
     made = Upstream(free_port())
     made.up()
-    yield made
+    with faulty_gateway(serve_gateway, tmp_path_factory.mktemp("faulty"), made):
+        yield made
     made.down()
-
-
-@pytest.fixture(scope="module")
-def root(upstream: Upstream, serve_gateway: ServeGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A gateway in front of it."""
-    with faulty_gateway(serve_gateway, tmp_path_factory.mktemp("faulty"), upstream.port) as url:
-        yield url
 
 
 @dataclass(frozen=True)
@@ -347,12 +349,12 @@ class Reply:
     seconds: float
 
 
-def ask(root: str, budget: Any, *, stream: bool) -> Reply:
+def ask(upstream: Upstream, budget: Any, *, stream: bool) -> Reply:
     """One request, plain or streamed, read to its end."""
-    messages = [{"role": "user", "content": "?"}]
+    messages = [{"role": "user", "content": upstream.scene}]
     body = {"model": "m", "messages": messages, "compute_budget": budget, "stream": stream}
     began = time.monotonic()
-    answer = httpx.post(f"{root}/v1/chat/completions", json=body, timeout=PATIENCE)
+    answer = httpx.post(f"{upstream.root}/v1/chat/completions", json=body, timeout=PATIENCE)
     seconds = time.monotonic() - began
     if answer.headers["content-type"].startswith("text/event-stream"):
         return streamed_reply(answer, seconds)
@@ -396,20 +398,20 @@ STREAM = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streame
 @STREAM
 @pytest.mark.parametrize("budget", ["off", 1, 4])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_sample_fails(root: str, upstream: Upstream, fault: str, budget: Any, stream: bool) -> None:
+def test_every_sample_fails(upstream: Upstream, fault: str, budget: Any, stream: bool) -> None:
     """When no sample survives, the client reads an error with the status of the cause."""
     play, statuses = FAULTS[fault]
     upstream.play(play)
-    assert_error(ask(root, budget, stream=stream), statuses)
+    assert_error(ask(upstream, budget, stream=stream), statuses)
 
 
 @STREAM
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("400", "404")])
-def test_some_samples_survive(root: str, upstream: Upstream, fault: str, stream: bool) -> None:
+def test_some_samples_survive(upstream: Upstream, fault: str, stream: bool) -> None:
     """The answer comes from the samples that are whole; the others are counted as failed and do not vote."""
     play, _ = FAULTS[fault]
     upstream.play(play, whole, play, whole)
-    reply = ask(root, {"max_samples": 4, "min_samples": 4}, stream=stream)
+    reply = ask(upstream, {"max_samples": 4, "min_samples": 4}, stream=stream)
     assert (reply.status, reply.text, reply.finish, reply.error) == (200, ANSWER, "stop", None)
     assert reply.compute["distribution"] == [{"answer": "4", "votes": 2}]
     assert (reply.compute["samples"]["finished"], reply.compute["samples"]["failed"]) == (2, 2)
@@ -417,50 +419,50 @@ def test_some_samples_survive(root: str, upstream: Upstream, fault: str, stream:
 
 
 @STREAM
-def test_empty_answers_do_not_vote(root: str, upstream: Upstream, stream: bool) -> None:
+def test_empty_answers_do_not_vote(upstream: Upstream, stream: bool) -> None:
     """An answer without a word loses to one that says something; when all are empty that is an error."""
     upstream.play(empty, empty, whole, empty)
-    reply = ask(root, {"max_samples": 4, "min_samples": 4}, stream=stream)
+    reply = ask(upstream, {"max_samples": 4, "min_samples": 4}, stream=stream)
     assert (reply.text, reply.compute["samples"]["failed"]) == (ANSWER, 3)
     upstream.play(empty)
-    assert_error(ask(root, 4, stream=stream), {502})
+    assert_error(ask(upstream, 4, stream=stream), {502})
 
 
 @STREAM
 @pytest.mark.parametrize("budget", ["off", 1])
-def test_one_empty_answer_is_the_engines_word(root: str, upstream: Upstream, budget: Any, stream: bool) -> None:
+def test_one_empty_answer_is_the_engines_word(upstream: Upstream, budget: Any, stream: bool) -> None:
     """A single relayed sample is what the engine said, also when it said nothing."""
     upstream.play(empty)
-    reply = ask(root, budget, stream=stream)
+    reply = ask(upstream, budget, stream=stream)
     assert (reply.status, reply.text, reply.finish, reply.error) == (200, "", "stop", None)
 
 
 @STREAM
 @pytest.mark.parametrize("budget", ["off", 1, 4])
-def test_truncated_answers_say_so(root: str, upstream: Upstream, budget: Any, stream: bool) -> None:
+def test_truncated_answers_say_so(upstream: Upstream, budget: Any, stream: bool) -> None:
     """An answer that ran into its limit is given as such."""
     upstream.play(ended("The answer is", "length"))
-    reply = ask(root, budget, stream=stream)
+    reply = ask(upstream, budget, stream=stream)
     assert (reply.status, reply.text, reply.finish, reply.error) == (200, "The answer is", "length", None)
 
 
 @STREAM
-def test_a_refusal_ends_the_fan_out(root: str, upstream: Upstream, stream: bool) -> None:
+def test_a_refusal_ends_the_fan_out(upstream: Upstream, stream: bool) -> None:
     """What the engine refuses once it would refuse again: the client reads the refusal, and few requests are made."""
     upstream.play(status(400))
-    reply = ask(root, 32, stream=stream)
+    reply = ask(upstream, 32, stream=stream)
     assert reply.error is not None
     assert (reply.status, reply.error["message"]) == (400, "says 400")
     assert upstream.served <= 16
 
 
 @STREAM
-def test_dying_with_some_samples_done(root: str, upstream: Upstream, stream: bool) -> None:
+def test_dying_with_some_samples_done(upstream: Upstream, stream: bool) -> None:
     """The backend dies in the middle of a fan-out: the samples that were done answer."""
     upstream.play(whole, whole, hanging)
     try:
         with dying_once(upstream, served=4):
-            reply = ask(root, {"max_samples": 8, "min_samples": 8}, stream=stream)
+            reply = ask(upstream, {"max_samples": 8, "min_samples": 8}, stream=stream)
     finally:
         upstream.up()
     assert (reply.status, reply.text, reply.finish, reply.error) == (200, ANSWER, "stop", None)
@@ -471,12 +473,12 @@ def test_dying_with_some_samples_done(root: str, upstream: Upstream, stream: boo
 
 @STREAM
 @pytest.mark.parametrize("budget", ["off", 1, 4])
-def test_dying_with_none_done(root: str, upstream: Upstream, budget: Any, stream: bool) -> None:
+def test_dying_with_none_done(upstream: Upstream, budget: Any, stream: bool) -> None:
     """The backend dies before any sample is done: an error, at once."""
     upstream.play(hanging)
     try:
         with dying_once(upstream, served=1):
-            reply = ask(root, budget, stream=stream)
+            reply = ask(upstream, budget, stream=stream)
     finally:
         upstream.up()
     assert_error(reply, {502, 503})
@@ -501,14 +503,14 @@ def dying_once(upstream: Upstream, *, served: int) -> Iterator[None]:
         thread.join()
 
 
-def test_nothing_is_left_behind(root: str, upstream: Upstream) -> None:
+def test_nothing_is_left_behind(upstream: Upstream) -> None:
     """After faults of all kinds nothing is in flight, and the next request is served."""
     for play, _ in FAULTS.values():
         upstream.play(play, whole)
-        ask(root, 2, stream=False)
+        ask(upstream, 2, stream=False)
     upstream.play(whole)
-    assert ask(root, 4, stream=True).text == ANSWER
-    series = [line.split(" ") for line in httpx.get(f"{root}/metrics").text.splitlines() if line[0] != "#"]
+    assert ask(upstream, 4, stream=True).text == ANSWER
+    series = [line.split(" ") for line in httpx.get(f"{upstream.root}/metrics").text.splitlines() if line[0] != "#"]
     values = {name.split("{")[0]: float(value) for name, value in series}
     gauges = ("quorate_samples_in_flight", "quorate_programs_in_flight", "quorate_samples_queued")
     assert [values[gauge] for gauge in gauges] == [0, 0, 0]
@@ -517,20 +519,20 @@ def test_nothing_is_left_behind(root: str, upstream: Upstream) -> None:
 def test_down_at_start(serve_gateway: ServeGateway, tmp_path: Path) -> None:
     """A gateway starts before its backend: it says so, refuses quickly, and serves as soon as the backend is there."""
     upstream = Upstream(free_port())
-    with faulty_gateway(serve_gateway, tmp_path, upstream.port) as root:
-        health = httpx.get(f"{root}/health").json()
+    with faulty_gateway(serve_gateway, tmp_path, upstream):
+        health = httpx.get(f"{upstream.root}/health").json()
         assert health == {"status": "degraded", "backends": {"faulty": False}}
         for budget in ("off", 1, 4):
             for stream in (False, True):
-                reply = ask(root, budget, stream=stream)
+                reply = ask(upstream, budget, stream=stream)
                 assert_error(reply, {503})
                 assert reply.status == 503
                 assert reply.seconds < 2
         upstream.up()
         try:
-            assert ask(root, 4, stream=False).text == ANSWER
-            assert ask(root, 1, stream=True).text == ANSWER
-            wait_until_healthy(root)
+            assert ask(upstream, 4, stream=False).text == ANSWER
+            assert ask(upstream, 1, stream=True).text == ANSWER
+            wait_until_healthy(upstream.root)
         finally:
             upstream.down()
 
