@@ -38,6 +38,8 @@ HEADER_CHARACTERS = 10_000
 SUFFIXES = tuple(PRESETS)
 SELECTORS = ("majority",)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
+NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
+"""What Python's own constructors are asked about: they would take underscores and other scripts' digits, too."""
 _SPELLING: TypeAdapter[Any] = TypeAdapter(BudgetSpelling)
 
 
@@ -85,8 +87,10 @@ def parse_text(text: str, param: str) -> Any:
             known = ", ".join(HEADER_KEYS)
             raise InvalidRequest(f"Unknown key '{shortened(key)}'. Known: {known}.", param=f"{param}.{shortened(key)}")
         name, number = HEADER_KEYS[key]
+        if name in fields:
+            raise InvalidRequest(f"'{key}' is said twice.", param=f"{param}.{key}")
         try:
-            fields[name] = number(value)
+            fields[name] = number(value if NUMBER.fullmatch(value) else "")
         except ValueError:
             raise InvalidRequest(f"'{shortened(value)}' is not a number.", param=f"{param}.{key}") from None
     return check(fields, param)
@@ -165,20 +169,23 @@ def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: s
         return Plan(Budget(max_seconds=settings.limits.max_seconds), strategy_named("direct"), source=source, off=True)
     wish = _as_object(settings, spelling)
     _refuse_unavailable(wish)
-    wish, clamped = _clamp(settings, wish)
+    wish, clamped = _clamp(settings, _raised(wish))
     samples = wish.max_samples or 1
     reason = _single(settings, request)
     if reason is not None and samples > 1:
         samples, clamped = 1, (*clamped, reason)
+    strategy, options = _strategy(wish, samples)
+    abstain = bool(wish.abstain)
+    if abstain and strategy is strategy_named("direct"):  # a single sample has no certainty to fall short of
+        abstain, clamped = False, (*clamped, "abstain")
     budget = Budget(
         max_samples=samples,
         min_samples=min(wish.min_samples or 1, samples),
         max_tokens=wish.max_tokens,
         max_seconds=float(wish.max_seconds or settings.limits.max_seconds),
         certainty=float(wish.certainty or 0.95),
-        abstain=bool(wish.abstain),
+        abstain=abstain,
     )
-    strategy, options = _strategy(wish, samples)
     return Plan(budget, strategy, options, source, False, clamped, frozenset(wish.include or ()), wish.priority)
 
 
@@ -197,6 +204,13 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
     return auto.model_copy(update=given)
 
 
+def _raised(wish: BudgetObject) -> BudgetObject:
+    """A minimum above a maximum that the same author did not name raises it."""
+    if wish.min_samples and wish.max_samples and wish.min_samples > wish.max_samples:
+        return wish.model_copy(update={"max_samples": wish.min_samples})
+    return wish
+
+
 def _refuse_unavailable(wish: BudgetObject) -> None:
     if wish.selector is not None and wish.selector not in SELECTORS:
         raise InvalidRequest(
@@ -204,8 +218,6 @@ def _refuse_unavailable(wish: BudgetObject) -> None:
         )
     if wish.escalate:
         raise InvalidRequest("No escalation is configured on this gateway.", param="compute_budget.escalate")
-    if wish.min_samples and wish.max_samples and wish.min_samples > wish.max_samples:
-        raise InvalidRequest("min_samples is above max_samples.", param="compute_budget.min_samples")
 
 
 def _clamp(settings: Settings, wish: BudgetObject) -> tuple[BudgetObject, tuple[str, ...]]:
@@ -251,8 +263,11 @@ def forwarded(body: Mapping[str, Any], model: ModelSettings) -> dict[str, Any]:
     """The body as the engine gets it: everything the client sent, less our own fields, under the engine's name."""
     kept = {key: value for key, value in body.items() if key != "compute_budget"}
     kept["model"] = model.upstream or model.name
-    if isinstance(kept.get("metadata"), dict):
-        kept["metadata"] = {key: value for key, value in kept["metadata"].items() if key != "compute_budget"}
+    metadata = kept.get("metadata")
+    if isinstance(metadata, dict) and "compute_budget" in metadata:
+        kept["metadata"] = {key: value for key, value in metadata.items() if key != "compute_budget"}
+        if not kept["metadata"]:
+            del kept["metadata"]
     if model.effort in ("width", "ignore"):
         kept.pop("reasoning_effort", None)
     return kept

@@ -19,6 +19,8 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -78,6 +80,15 @@ class BudgetObject(BaseModel):
     abstain: StrictBool | None = None
     include: Annotated[list[Include], Field(fail_fast=True, max_length=16)] | None = None
 
+    @field_validator("min_samples")
+    @classmethod
+    def _within_maximum(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """Only what one author said contradicts itself: a minimum above somebody else's maximum raises that."""
+        maximum = info.data.get("max_samples")
+        if value is not None and maximum is not None and value > maximum:
+            raise PydanticCustomError("contradiction", "min_samples is above max_samples")
+        return value
+
 
 Samples = Annotated[StrictInt, Field(ge=1, le=MAX_SAMPLES)]
 BudgetSpelling = Preset | Samples | Annotated[BudgetObject, BeforeValidator(at_most(MAX_KEYS))]
@@ -103,6 +114,7 @@ class StreamOptions(BaseModel):
     include_usage: StrictBool | None = None
 
 
+Stop = Annotated[StrictStr, Field(min_length=1)]
 Biases = Annotated[dict[str, Number], Field(max_length=MAX_BIASES), BeforeValidator(at_most(MAX_BIASES))]
 
 
@@ -124,7 +136,7 @@ class ChatRequest(BaseModel):
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     seed: Annotated[StrictInt, Field(ge=-INT64, lt=INT64)] | None = None
-    stop: StrictStr | Annotated[list[StrictStr], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     logit_bias: Biases | None = None

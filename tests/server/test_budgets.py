@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from core.errors import InvalidRequest, QuorateError, UnknownModel
 from server.bodies import parse
-from server.budgets import Plan, forwarded, parse_text, resolve
+from server.budgets import Plan, parse_text, resolve
 from server.schemas import BudgetObject
-from server.settings import BackendSettings, Limits, ModelSettings, Settings
+from server.settings import Limits, ModelSettings, Settings
 
 MakeSettings = Callable[..., Settings]
 ASK: Mapping[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
@@ -143,6 +143,13 @@ def test_spellings_that_mean_nothing(gateway_settings: MakeSettings, value: Any)
     error = refusal_of(gateway_settings(), compute_budget=value)
     assert (error.status, error.param) == (400, "compute_budget")
     assert "auto" in error.message
+    assert "1 to 100000" in error.message
+
+
+@pytest.mark.parametrize(("key", "ceiling"), [("max_samples", 100_000), ("max_tokens", 10**9), ("max_seconds", 86_400)])
+def test_ceilings_are_told(gateway_settings: MakeSettings, key: str, ceiling: int) -> None:
+    """Who asks for too much reads how much there is."""
+    assert str(ceiling) in refusal_of(gateway_settings(), compute_budget={key: ceiling + 1}).message
 
 
 @pytest.mark.parametrize(
@@ -221,6 +228,36 @@ def test_minimum_above_maximum(gateway_settings: MakeSettings) -> None:
         assert error.param == "compute_budget.min_samples"
 
 
+@pytest.mark.parametrize("minimum", [16, 17, 20, 64])
+def test_a_minimum_raises_the_presets_maximum(gateway_settings: MakeSettings, minimum: int) -> None:
+    """Who asks for at least so many samples gets them, although the preset stops earlier; nothing was cut."""
+    plan = plan_of(gateway_settings(), compute_budget={"min_samples": minimum})
+    assert (plan.budget.min_samples, plan.budget.max_samples, plan.clamped) == (minimum, minimum, ())
+
+
+def test_a_raised_maximum_is_still_limited(gateway_settings: MakeSettings) -> None:
+    """The operator's limit cuts the raised maximum and the minimum with it, and both are named."""
+    plan = plan_of(gateway_settings(limits=Limits(max_samples=18)), compute_budget={"min_samples": 20})
+    assert (plan.budget.min_samples, plan.budget.max_samples) == (18, 18)
+    assert plan.clamped == ("max_samples", "min_samples")
+
+
+def test_an_operators_minimum_raises_our_maximum(gateway_settings: MakeSettings) -> None:
+    """A preset's minimum above the maximum that it leaves to us is the operator's wish; a contradiction is no wish."""
+    settings = gateway_settings(presets={"low": BudgetObject(min_samples=6)})
+    budget = plan_of(settings, compute_budget="low").budget
+    assert (budget.min_samples, budget.max_samples) == (6, 6)
+    with pytest.raises(ValidationError, match="min_samples is above max_samples"):
+        gateway_settings(default_budget={"min_samples": 6, "max_samples": 5})
+
+
+@pytest.mark.parametrize(("fields", "reason"), [({"temperature": 0}, "temperature"), ({"n": 2}, "n")])
+def test_a_minimum_of_a_single_sample(gateway_settings: MakeSettings, fields: Mapping[str, Any], reason: str) -> None:
+    """Where only one sample makes sense a minimum is cut too, for the one reason that is named."""
+    plan = plan_of(gateway_settings(), compute_budget={"min_samples": 20}, **fields)
+    assert (plan.budget.min_samples, plan.budget.max_samples, plan.clamped) == (1, 1, (reason,))
+
+
 # Header and metadata
 
 
@@ -265,6 +302,12 @@ def test_header_grammar(text: str, expected: Any) -> None:
         ("samples=eight", ".samples"),
         ("samples=8.0", ".samples"),
         ("samples=" + "9" * 5000, ".samples"),
+        ("samples=1_0", ".samples"),
+        ("samples=٣", ".samples"),
+        ("seconds=1_0", ".seconds"),
+        ("1_0", ""),
+        ("samples=4;samples=5", ".samples"),
+        ("samples=4;seconds=1;samples=4", ".samples"),
         ("samples=0", ".max_samples"),
         ("samples=-3", ".max_samples"),
         ("tokens=1e3", ".tokens"),
@@ -354,13 +397,6 @@ def test_effort_without_width(gateway_settings: MakeSettings, meaning: str) -> N
     """Otherwise it decides nothing about samples."""
     plan = plan_of(gateway_settings(**models(model(effort=meaning))), reasoning_effort="high")
     assert (plan.source, plan.off) == ("server", True)
-
-
-@pytest.mark.parametrize(("meaning", "kept"), [("depth", True), ("both", True), ("width", False), ("ignore", False)])
-def test_effort_forwarded(meaning: str, kept: bool) -> None:
-    """The engine sees the effort where it means depth."""
-    body = forwarded({**ASK, "reasoning_effort": "high"}, model(effort=meaning))
-    assert body.get("reasoning_effort") == ("high" if kept else None)
 
 
 def test_unknown_effort(gateway_settings: MakeSettings) -> None:
@@ -453,6 +489,25 @@ def test_own_n_is_one_request(gateway_settings: MakeSettings) -> None:
     assert plan_of(gateway_settings(), compute_budget="off", n=3).clamped == ()
 
 
+@pytest.mark.parametrize(
+    ("budget", "fields", "clamped"),
+    [
+        ({"max_samples": 1}, {}, ("abstain",)),
+        ({"strategy": "direct"}, {}, ("abstain",)),
+        ({}, {"temperature": 0}, ("temperature", "abstain")),
+        ({}, {"n": 2}, ("n", "abstain")),
+        ({"max_samples": 2}, {}, ()),
+    ],
+)
+def test_one_sample_cannot_abstain(
+    gateway_settings: MakeSettings, budget: Mapping[str, Any], fields: Mapping[str, Any], clamped: tuple[str, ...]
+) -> None:
+    """A single sample has no certainty: that `abstain` is not honoured is said."""
+    plan = plan_of(gateway_settings(), compute_budget={"abstain": True, **budget}, **fields)
+    assert (plan.budget.abstain, plan.clamped) == (not clamped, clamped)
+    assert "abstain" not in plan_of(gateway_settings(), compute_budget={"abstain": False, **budget}, **fields).clamped
+
+
 def test_one_sample_clamps_nothing(gateway_settings: MakeSettings) -> None:
     """A budget of one is not cut by temperature 0."""
     assert plan_of(gateway_settings(), compute_budget=1, temperature=0).clamped == ()
@@ -494,90 +549,6 @@ def test_wrong_options_are_refused_even_for_one_sample(gateway_settings: MakeSet
     """A mistake does not hide behind temperature 0."""
     chosen = {"name": "self_consistency", "widht": 3}
     assert refusal_of(gateway_settings(), compute_budget={"strategy": chosen}, temperature=0).status == 400
-
-
-# The forwarded body
-
-
-VENDOR: Mapping[str, Any] = {
-    "temperature": 0.7,
-    "top_k": 20,
-    "min_p": 0.05,
-    "repetition_penalty": 1.05,
-    "chat_template_kwargs": {"enable_thinking": True, "deep": [{"er": None}]},
-    "guided_json": {"type": "object"},
-    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
-    "tool_choice": "auto",
-    "logit_bias": {"50256": -100},
-    "stop": ["\n\n"],
-    "stop_token_ids": [7],
-    "user": "u",
-    "store": False,
-    "ключ": "значение 😀",
-    "nothing": None,
-    "messages": [
-        {"role": "system", "content": "s", "name": "x", "cache_control": {"type": "ephemeral"}},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
-    ],
-}
-
-
-def test_forwarded_keeps_everything_else() -> None:
-    """Our own fields are taken out, the model gets the engine's name, and nothing else changes."""
-    body = {
-        **ASK,
-        **VENDOR,
-        "model": "m:high",
-        "compute_budget": {"max_samples": 3},
-        "metadata": {"compute_budget": "low", "team": "a"},
-    }
-    kept = forwarded(body, model(upstream="engine-name"))
-    assert kept == {**ASK, **VENDOR, "model": "engine-name", "metadata": {"team": "a"}}
-    assert body["metadata"] == {"compute_budget": "low", "team": "a"}, "the client's body itself is left alone"
-
-
-@pytest.mark.parametrize("budget", ["off", 1, 3])
-@pytest.mark.parametrize("stream", [False, True])
-def test_every_sample_gets_the_body_as_sent(
-    gateway: Callable[..., Any], scripted: Callable[..., Any], budget: Any, stream: bool
-) -> None:
-    """What arrives upstream is the client's body: unknown fields kept, ours gone, seed + i."""
-    backend = scripted("The answer is 4")
-    client = gateway(backend)
-    sent = {**ASK, **VENDOR, "seed": 40, "metadata": {"compute_budget": "max", "team": "a"}, "compute_budget": budget}
-    if stream:
-        sent |= {"stream": True, "stream_options": {"include_usage": True, "vendor": 1}}
-    assert client.post("/v1/chat/completions", json=sent).status_code == 200
-    expected = {**ASK, **VENDOR, "metadata": {"team": "a"}}
-    if stream:
-        expected |= {"stream": True, "stream_options": {"include_usage": True, "vendor": 1}}
-    assert len(backend.calls) == (3 if budget == 3 else 1)
-    for index, call in enumerate(backend.calls):
-        assert call.body == {**expected, "seed": 40 + index}
-
-
-@pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1, 0])
-def test_seeds_at_the_edge(gateway: Callable[..., Any], scripted: Callable[..., Any], seed: int) -> None:
-    """seed + i never leaves the engine's 64 bits."""
-    backend = scripted("The answer is 4")
-    answer = gateway(backend).post("/v1/chat/completions", json={**ASK, "seed": seed, "compute_budget": 3})
-    assert answer.status_code == 200
-    assert all(-(2**63) <= call.body["seed"] < 2**63 for call in backend.calls)
-    assert len({call.body["seed"] for call in backend.calls}) == len(backend.calls)
-
-
-def test_priority_is_passed_on_where_the_engine_uses_it(
-    gateway: Callable[..., Any], scripted: Callable[..., Any]
-) -> None:
-    """A budget's priority reaches engines that schedule by it, and only those."""
-    for understands in (True, False):
-        backend = scripted("The answer is 4")
-        endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=8, priority=understands)
-        client = gateway(backend, backends=(endpoint,))
-        body = {**ASK, "compute_budget": {"max_samples": 2, "priority": 5}}
-        assert client.post("/v1/chat/completions", json=body).status_code == 200
-        assert [call.body.get("priority") for call in backend.calls] == [5 if understands else None] * 2
 
 
 # Settings

@@ -52,6 +52,30 @@ def test_forwarded_keeps_everything_else() -> None:
     assert body["metadata"] == {"compute_budget": "low", "team": "a"}, "the client's body itself is left alone"
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"compute_budget": "low"}, None),
+        ({"compute_budget": None}, None),
+        ({"compute_budget": "low", "team": "a"}, {"team": "a"}),
+        ({}, {}),
+        ({"team": "a"}, {"team": "a"}),
+    ],
+)
+def test_metadata_is_the_clients_own(sent: Mapping[str, Any], kept: Mapping[str, Any] | None) -> None:
+    """Metadata that never spoke of compute stays as it is, empty or not; metadata that spoke of nothing else goes."""
+    body = forwarded({**ASK, "metadata": sent}, model())
+    assert body == (ASK if kept is None else {**ASK, "metadata": kept})
+
+
+def test_nothing_else_is_read_or_changed() -> None:
+    """Nulls, empty objects and metadata of another type are passed on as they are."""
+    odd = {"stream_options": None, "metadata": None, "stop": None, "tools": [], "logit_bias": {}, "stream": False}
+    assert forwarded({**ASK, **odd}, model()) == {**ASK, **odd}
+    unread = {"team": {"compute_budget": "a name of theirs"}}
+    assert forwarded({**ASK, "metadata": unread}, model())["metadata"] is unread
+
+
 @pytest.mark.parametrize("budget", ["off", 1, 3])
 @pytest.mark.parametrize("stream", [False, True])
 def test_every_sample_gets_the_body_as_sent(
