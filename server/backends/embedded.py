@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import orjson
 
@@ -21,20 +21,24 @@ from server.backends import gguf, llama_child
 from server.backends.base import Call, Chunk
 from server.backends.http import HttpBackend
 from server.backends.llama_answers import PlainAnswer, Translation
+from server.backends.llama_checks import checked, in_our_words, refuse
 from server.backends.llama_dialect import (
+    PLAIN_OBJECT,
     chat_request,
     cut_after,
     final_text,
     is_constrained,
     is_thinking,
+    json_schema,
     raw_request,
-    refuse,
     template_request,
     wants_continuation,
     wants_json,
     without_thought,
 )
 from server.backends.llama_process import Limits, Supervisor
+
+T = TypeVar("T")
 
 _LONGEST_FOLDER = 70
 """Bytes. A socket's whole path may have 107 on Linux, 103 on macOS; ours adds some 30."""
@@ -43,7 +47,10 @@ DEFAULT_CONTEXT = 4096
 
 _PROBE_MESSAGES = ({"role": "user", "content": "x"},)
 _PROBE: Mapping[str, Any] = {"messages": _PROBE_MESSAGES, "grammar": 'root ::= "a"', "max_tokens": 2}
-_REMEMBERED_TEMPLATES = 64
+
+_PUSHED = "A"
+_PUSH: Mapping[str, Any] = {"prompt": "x", "max_tokens": 1, "temperature": 0, "logit_bias": [[_PUSHED, 1000]]}
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,7 @@ class EmbeddedBackend:
         self._engine: Supervisor | None = None
         self._http: HttpBackend | None = None
         self._templates: dict[bytes, _Template] = {}
+        self._schemas: dict[bytes, bool] = {}
 
     @property
     def pid(self) -> int | None:
@@ -162,8 +170,8 @@ class EmbeddedBackend:
                 request = await self._prepare(call.body)
                 upstream = self._client().stream(replace(call, body=request.body), path=request.path)
                 chunks = await stack.enter_async_context(upstream)
-            except BackendRejected as error:
-                raise _in_our_words(error) from error
+            except (BackendRejected, BackendBroken) as error:
+                raise in_our_words(error) from error
             yield _Chunks(chunks, request.translation)
 
     async def complete(self, call: Call) -> dict[str, Any]:
@@ -175,13 +183,16 @@ class EmbeddedBackend:
         return answer.body()
 
     async def _prepare(self, body: Mapping[str, Any]) -> _Request:
+        body = checked(body)
         if self._continuous_usage:
             options = {**(body.get("stream_options") or {}), "continuous_usage_stats": True}
             body = {**body, "stream_options": options}
         top = body.get("top_logprobs") or 0
+        request = chat_request(body, slots=self._slots, context=self._context)
+        structured = body.get("structured_outputs")
+        await self._try_schema(json_schema(request), "structured_outputs" if structured else "response_format")
         if wants_continuation(body):
             return await self._prepare_continuation(body, top)
-        request = chat_request(body, slots=self._slots, context=self._context)
         template = await self._look_at_template(body)
         constrained = is_constrained(request)
         if constrained and template.opens and not (template.known and wants_json(request)) and not body.get("tools"):
@@ -212,9 +223,7 @@ class EmbeddedBackend:
         key = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
         if key not in self._templates:
             opens = is_thinking(await self._render(request))
-            if len(self._templates) >= _REMEMBERED_TEMPLATES:
-                self._templates.pop(next(iter(self._templates)))
-            self._templates[key] = _Template(opens=opens, known=opens and await self._engine_splits(request))
+            _remember(self._templates, key, _Template(opens, opens and await self._engine_splits(request)))
         return self._templates[key]
 
     async def _engine_splits(self, request: Mapping[str, Any]) -> bool:
@@ -224,6 +233,20 @@ class EmbeddedBackend:
             async with self._client().stream(Call({**request, **_PROBE}), path="/chat/completions") as chunks:
                 deltas = [choice["delta"] async for chunk in chunks for choice in chunk["choices"]]
         return not any(delta.get("content") for delta in deltas)
+
+    async def _try_schema(self, schema: Mapping[str, Any] | None, param: str) -> None:
+        """Raise BackendRejected for a JSON schema that llama.cpp would drop in silence, or chew on for ever.
+
+        A model pushed to begin with a letter does so only if nothing holds it back.
+        """
+        key = orjson.dumps(schema or PLAIN_OBJECT)
+        if schema in (None, PLAIN_OBJECT) or key in self._schemas:
+            return
+        async with self._client().stream(Call({**_PUSH, "json_schema": schema}), path="/completions") as chunks:
+            text = "".join([choice.get("text") or "" async for chunk in chunks for choice in chunk["choices"]])
+        if _PUSHED in text:
+            raise refuse("The embedded engine cannot follow this JSON schema.", param)
+        _remember(self._schemas, key, True)
 
     async def _render(self, request: Mapping[str, Any]) -> str:
         return str((await self._client().post_json("/apply-template", request))["prompt"])
@@ -241,6 +264,7 @@ class EmbeddedBackend:
     def _forget(self) -> None:
         self._engine, self._http = None, None
         self._templates.clear()
+        self._schemas.clear()
 
     def _client(self) -> HttpBackend:
         if self._http is None:
@@ -278,6 +302,13 @@ class _Chunks:
         return self._ready.popleft()
 
 
+def _remember(entries: dict[bytes, T], key: bytes, value: T) -> None:
+    """Enter a value; the oldest one goes when there are too many."""
+    if len(entries) >= _REMEMBERED:
+        entries.pop(next(iter(entries)))
+    entries[key] = value
+
+
 def _trained_context(model: Path) -> int | None:
     """See `gguf.context_length`. Raises BackendUnavailable with a sentence for whoever named the file."""
     try:
@@ -292,10 +323,3 @@ def _short_folder() -> str | None:
     """Where the engine's folder goes: the usual place for temporary files, if a socket's path fits into it."""
     usual = tempfile.gettempdir()
     return "/tmp" if len(os.fsencode(usual)) > _LONGEST_FOLDER else usual
-
-
-def _in_our_words(error: BackendRejected) -> BackendRejected:
-    """llama.cpp's code is the HTTP status, and its type for a prompt that is too long is its own."""
-    if error.type == "exceed_context_size_error":
-        return refuse(error.message, "messages", "context_length_exceeded")
-    return refuse(error.message, error.param, error.code if isinstance(error.code, str) else None)

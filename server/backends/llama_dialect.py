@@ -1,4 +1,5 @@
-"""OpenAI and vLLM requests in llama.cpp's dialect. Pure translation, no I/O; the answers' way back is `llama_answers`.
+"""OpenAI and vLLM requests in llama.cpp's dialect. Pure translation of bodies that `llama_checks` has let pass, no I/O;
+the answers' way back is `llama_answers`.
 
 What differs, seen with llama.cpp b11549:
 
@@ -13,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from core.errors import BackendRejected
 from server.backends.llama_answers import CLOSE, OPEN
+from server.backends.llama_checks import refuse
 
 SAMPLING_DEFAULTS: Mapping[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
 """What OpenAI and vLLM use where the client says nothing: the model's own distribution."""
@@ -28,17 +29,14 @@ PASSED = frozenset(
 )
 """Fields that mean the same on both sides. Others are dropped."""
 
+PLAIN_OBJECT: Mapping[str, Any] = {"type": "object"}
+
 _SEEDS = 2**32 - 1
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repeat_penalty")
 
 
-def refuse(message: str, param: str | None, code: str | None = None) -> BackendRejected:
-    """A 400 in the words of this side."""
-    return BackendRejected(400, {"message": message, "type": "invalid_request_error", "param": param, "code": code})
-
-
 def chat_request(body: Mapping[str, Any], *, slots: int, context: int) -> dict[str, Any]:
-    """The body for `/v1/chat/completions`. Raises BackendRejected for what this engine cannot do."""
+    """The body for `/v1/chat/completions`, from a checked one. Raises BackendRejected for what cannot be done."""
     out = _sampling(body, slots=slots, context=context)
     out["messages"] = [_message(message) for message in body.get("messages") or ()]
     _name_tool(out)
@@ -55,11 +53,10 @@ def raw_request(body: Mapping[str, Any], prompt: str, *, slots: int, context: in
         out.pop(chat_only, None)
     if out.pop("tools", None):
         raise refuse("The embedded engine cannot continue a final message when tools are given.", "tools")
-    response_format = out.pop("response_format", None) or {}
-    if response_format.get("type") == "json_object":
-        out["json_schema"] = {"type": "object"}
-    elif response_format.get("type") == "json_schema":
-        out["json_schema"] = (response_format.get("json_schema") or {}).get("schema") or {"type": "object"}
+    schema = json_schema(out)
+    out.pop("response_format", None)
+    if schema is not None:
+        out["json_schema"] = schema
     if body.get("logprobs"):
         out["logprobs"] = max(1, body.get("top_logprobs") or 0)
     return out | {"prompt": prompt}
@@ -78,8 +75,15 @@ def is_constrained(request: Mapping[str, Any]) -> bool:
 
 def wants_json(request: Mapping[str, Any]) -> bool:
     """Whether `response_format` constrains the answer: llama.cpp lets the templates it knows think before it."""
-    kind = request.get("response_format")
-    return isinstance(kind, Mapping) and kind.get("type") in ("json_object", "json_schema")
+    return (request.get("response_format") or {}).get("type") in ("json_object", "json_schema")
+
+
+def json_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema that `response_format` asks for, llama.cpp's own form of `json_object` included."""
+    if not wants_json(request):
+        return None
+    form = request["response_format"]
+    return (form.get("json_schema") or form).get("schema") or PLAIN_OBJECT
 
 
 def without_thought(prompt: str) -> str:
@@ -137,44 +141,25 @@ def _sampling(body: Mapping[str, Any], *, slots: int, context: int) -> dict[str,
     if any(out.get(key) for key in _PENALTIES):
         out["repeat_last_n"] = context  # llama.cpp would look back 64 tokens only
     out |= _structured(body.get("structured_outputs"))
-    options = body.get("stream_options")
-    if isinstance(options, Mapping) and options.get("continuous_usage_stats"):
+    if (body.get("stream_options") or {}).get("continuous_usage_stats"):
         out["timings_per_token"] = True
     return out
 
 
-def _structured(outputs: Any) -> dict[str, Any]:
-    """vLLM's `structured_outputs` as far as llama.cpp has the like; a constraint is never dropped in silence."""
-    given = {key: value for key, value in outputs.items() if value is not None} if isinstance(outputs, Mapping) else {}
-    if not given:
-        return {}
-    match given:
-        case {"json": schema}:
-            schema = _parsed(schema) if isinstance(schema, str) else schema
+def _structured(outputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """vLLM's `structured_outputs` as far as llama.cpp has the like."""
+    match outputs:
+        case {"json": Mapping() as schema}:
             return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
-        case {"grammar": grammar}:
+        case {"grammar": str(grammar)}:
             return {"grammar": grammar}
         case {"choice": list(choices)}:
-            return {"grammar": "root ::= " + " | ".join(orjson.dumps(str(choice)).decode() for choice in choices)}
-    raise refuse(f"The embedded engine has no structured_outputs of kind {', '.join(given)}.", "structured_outputs")
+            return {"grammar": "root ::= " + " | ".join(orjson.dumps(choice).decode() for choice in choices)}
+    return {}
 
 
-def _parsed(schema: str) -> Any:
-    try:
-        return orjson.loads(schema)
-    except orjson.JSONDecodeError as error:
-        raise refuse(f"The JSON schema is not JSON: {error}", "structured_outputs") from error
-
-
-def _message(message: Any) -> Any:
-    """History in llama.cpp's words. Raises BackendRejected for images and sound: the engine reads text."""
-    if not isinstance(message, Mapping):
-        return message
-    content = message.get("content")
-    if isinstance(content, list):
-        kinds = {part.get("type") for part in content if isinstance(part, Mapping)}
-        if kinds - {"text"}:
-            raise refuse("The embedded engine reads text only.", "messages")
+def _message(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """History in llama.cpp's words."""
     if "reasoning" in message and "reasoning_content" not in message:
         return {**message, "reasoning_content": message["reasoning"]}
     return message
@@ -182,12 +167,10 @@ def _message(message: Any) -> Any:
 
 def _name_tool(out: dict[str, Any]) -> None:
     """`tool_choice` naming a function becomes "required" among that function alone."""
-    if any(not (tool.get("function") or {}).get("name") for tool in out.get("tools") or ()):
-        raise refuse("Every tool needs a function with a name.", "tools")
     choice = out.get("tool_choice")
     if isinstance(choice, Mapping):
-        wanted = (choice.get("function") or {}).get("name")
-        out["tools"] = [tool for tool in out.get("tools") or () if (tool.get("function") or {}).get("name") == wanted]
+        wanted = choice["function"]["name"]
+        out["tools"] = [tool for tool in out.get("tools") or () if tool["function"]["name"] == wanted]
         out["tool_choice"] = "required"
         if not out["tools"]:
             raise refuse(f"tool_choice names {wanted!r}, which is not among the tools.", "tool_choice")

@@ -31,12 +31,18 @@ LARGE = ROOT / "reasoner/weights/reasoner-large/model-q8_0.gguf"
 EASY = "Mia has 44 marbles. Mia gets 3 bags with 5 marbles each. How many marbles does Mia have now?"
 ASK = [{"role": "user", "content": EASY}]
 THOUGHT = "<think>\n1. Mia gains 3*5: 3*5=15, 44+15=59.\nSo Mia has"
+TOOLS = [{"type": "function", "function": {"name": "add"}}]
 QUICK = Limits(start=15.0, stop=2.0, restart_wait=10.0, backoff=0.05)
 
 
 def ask(**options: Any) -> Call:
     """An easy question with a fixed seed."""
     return Call({"model": "any", "messages": ASK, "max_tokens": 400, "seed": 3, **options})
+
+
+def json_format(schema: Any) -> dict[str, Any]:
+    """OpenAI's `response_format` for a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
 def endless(seed: int) -> Call:
@@ -198,6 +204,8 @@ async def test_limits_of_an_answer_are_kept(engine: EmbeddedBackend) -> None:
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["yes", "no"]}}}},
         {"structured_outputs": {"choice": ['"yes"', '"no"']}},
         {"structured_outputs": {"json": '{"enum": ["yes", "no"]}'}},
+        {"guided_json": {"enum": ["yes", "no"]}},
+        {"guided_choice": ['"yes"', '"no"']},
     ],
 )
 async def test_a_constrained_answer_is_content(engine: EmbeddedBackend, constraint: dict[str, Any]) -> None:
@@ -252,7 +260,12 @@ async def test_a_continued_prompt_is_the_fresh_prompt_and_the_text(engine: Embed
         ({"messages": [{"role": "user", "content": "Mia " * 3000}]}, "messages", "context_length_exceeded"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", None),
         ({"continue_final_message": True}, "add_generation_prompt", None),
-        ({"structured_outputs": {"grammar": "root ::= ("}}, None, None),
+        ({"structured_outputs": {"grammar": "root ::= ("}}, "structured_outputs", None),
+        ({"structured_outputs": {"json": {"$ref": "#/none"}}}, "structured_outputs", None),
+        ({"structured_outputs": {"choice": ["a"]}, "tools": TOOLS}, "structured_outputs", None),
+        ({"response_format": json_format({"type": "bogus"})}, "response_format", None),
+        ({"response_format": json_format({"minLength": 5, "maxLength": 2, "type": "string"})}, "response_format", None),
+        ({"messages": [{"role": "user"}]}, "messages", None),
         ({"tools": [{"type": "function"}]}, "tools", None),
         ({"structured_outputs": {"regex": "a+"}}, "structured_outputs", None),
     ],
