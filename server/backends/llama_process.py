@@ -8,6 +8,7 @@ and not at the next request.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.errors import BackendUnavailable
+
+log = logging.getLogger("quorate.embedded")
 
 _WINDOW_SECONDS = 60.0
 _LONGEST_BACKOFF = 30.0
@@ -215,6 +218,11 @@ class Supervisor:
             self._up.clear()
             self.reason = "It has been closed."
 
+    def _respawn(self) -> None:
+        self._spawn()
+        if self.pid is not None:
+            log.info("Backend %s: its engine was started again (process %d).", self._name, self.pid)
+
     def _spawn(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -243,7 +251,8 @@ class Supervisor:
         self._up.clear()
         self._settled.set()
         if self._keep:
-            self._timer = asyncio.get_running_loop().call_later(self._pause(), self._spawn)
+            log.warning("Backend %s: its engine is gone. %s", self._name, reason)
+            self._timer = asyncio.get_running_loop().call_later(self._pause(), self._respawn)
 
     def _pause(self) -> float:
         """Seconds until the next restart, which is entered into the book of the last minute."""
@@ -252,6 +261,7 @@ class Supervisor:
         pause = min(_LONGEST_BACKOFF, self._limits.backoff * 2.0 ** (len(recent) - 1)) if recent else 0.0
         if len(recent) >= self._limits.restarts_per_minute:
             pause = max(pause, recent[0] + _WINDOW_SECONDS - now)
+            log.error("Backend %s: given up for %.0f s after %d restarts in a minute.", self._name, pause, len(recent))
         self._restarts.append(now + pause)
         return pause
 

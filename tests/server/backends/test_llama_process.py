@@ -1,6 +1,7 @@
 """The supervisor with children that misbehave on purpose."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -68,6 +69,36 @@ async def test_restarts_are_bounded_per_minute(child: Starter, tmp_path: Path) -
     now = asyncio.get_running_loop().time
     await until(lambda: supervisor._timer is not None and supervisor._timer.when() - now() > 40)
     assert book.read_text() == "xxxx"
+
+
+async def test_the_log_tells_of_deaths_and_restarts(
+    child: Starter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each death once with its cause, each restart, and the giving up; nothing about a child that is closed."""
+    book = tmp_path / "book"
+    code = (
+        f"open({str(book)!r}, 'a').write('x')\n" + READY + "sys.stderr.write('oh no'); sys.stderr.flush(); os._exit(7)"
+    )
+    supervisor = child(code, restarts_per_minute=2)
+    with caplog.at_level(logging.INFO, "quorate.embedded"):
+        await supervisor.start()
+        await until(lambda: any(record.levelname == "ERROR" for record in caplog.records))
+        await supervisor.aclose()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING", "INFO", "WARNING", "ERROR"]
+    words = [record.getMessage() for record in caplog.records]
+    assert words[0] == "Backend x: its engine is gone. It ended with exit status 7. Its last words: oh no"
+    assert "started again" in words[1] and "after 2 restarts in a minute" in words[-1]
+
+
+async def test_a_healthy_life_is_not_logged(child: Starter, caplog: pytest.LogCaptureFixture) -> None:
+    """Starting and closing are no news, nor is a start that fails with an exception."""
+    with caplog.at_level(logging.INFO, "quorate.embedded"):
+        supervisor = child(SERVE)
+        await supervisor.start()
+        await supervisor.aclose()
+        with pytest.raises(BackendUnavailable):
+            await child("sys.exit(3)").start()
+    assert not caplog.records
 
 
 async def test_the_pause_between_restarts_doubles(child: Starter) -> None:
