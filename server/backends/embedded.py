@@ -147,8 +147,14 @@ class EmbeddedBackend:
         await self._resources.aclose()
 
     async def healthy(self) -> bool:
-        """Whether the engine answers its health check now."""
-        return self._engine is not None and self._engine.up and await self._client().healthy()
+        """Whether the engine answers its health check now. Missing several in a row gets it killed and restarted."""
+        engine = self._engine
+        if engine is None or not engine.up:
+            return False
+        pid = engine.pid
+        healthy = await self._client().healthy()
+        engine.checked(pid, healthy=healthy)
+        return healthy
 
     async def metrics(self) -> EngineLoad:
         """What the engine's own gauges say. Raises BackendError."""

@@ -39,6 +39,7 @@ class Limits:
     - `restart_wait`: how long a request waits for a child that is being restarted.
     - `backoff`: pause before the second restart within a minute, doubled for each further one. The first has none.
     - `restarts_per_minute`: the next one waits until the minute has room for it.
+    - `missed_checks`: health checks in a row that a living child may miss before it is killed.
     """
 
     start: float = 120.0
@@ -46,6 +47,7 @@ class Limits:
     restart_wait: float = 1.0
     backoff: float = 0.5
     restarts_per_minute: int = 6
+    missed_checks: int = 3
 
 
 class Life:
@@ -164,6 +166,7 @@ class Supervisor:
         self._overdue: asyncio.TimerHandle | None = None
         self._restarts: deque[float] = deque(maxlen=max(1, limits.restarts_per_minute))
         self._keep = False
+        self._missed = 0
         self._settled = asyncio.Event()
         self._up = asyncio.Event()
         self.reason = "It has not been started."
@@ -201,6 +204,15 @@ class Supervisor:
                     return
         raise BackendUnavailable(f"Backend {self._name} is down. {self.reason}")
 
+    def checked(self, pid: int | None, *, healthy: bool) -> None:
+        """The outcome of a health check of the process `pid`. One that is frozen is killed, and so started again."""
+        if not self.up or self._life is None or pid != self.pid:
+            return
+        self._missed = 0 if healthy else self._missed + 1
+        if self._missed >= self._limits.missed_checks:
+            self._life.reason = f"It lived, but missed {self._missed} health checks in a row, and was killed."
+            self._life.kill()
+
     async def aclose(self) -> None:
         """Ask the child to leave, kill it after `stop` seconds, forget every timer."""
         self._keep = False
@@ -225,6 +237,7 @@ class Supervisor:
 
     def _spawn(self) -> None:
         loop = asyncio.get_running_loop()
+        self._missed = 0
         try:
             self._life = Life(self._argv, self._changed)
         except OSError as error:

@@ -418,6 +418,23 @@ async def test_a_crash_breaks_the_running_requests_and_is_recovered_from(roomy: 
     assert body["usage"]["completion_tokens"] == 3 and await roomy.healthy()
 
 
+async def test_a_frozen_engine_is_killed_and_replaced(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An engine that lives but answers nothing is killed at the third health check, and another one serves."""
+    backend = EmbeddedBackend(name="x", model_path=SMALL, connect_seconds=0.2, limits=QUICK)
+    await backend.start()
+    try:
+        pid = backend.pid
+        assert pid is not None and await backend.healthy()
+        os.kill(pid, signal.SIGSTOP)
+        assert [await backend.healthy() for _ in range(3)] == [False] * 3
+        assert gone(pid)
+        body = await backend.complete(ask(max_tokens=3))
+        assert backend.pid not in (None, pid) and body["usage"]["completion_tokens"] == 3
+    finally:
+        await backend.aclose()
+    assert "missed 3 health checks" in caplog.text and left_in(folder) == []
+
+
 SCRIPT = """
 import asyncio, os, sys, time
 from server.backends.embedded import EmbeddedBackend

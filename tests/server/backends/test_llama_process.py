@@ -101,6 +101,22 @@ async def test_a_healthy_life_is_not_logged(child: Starter, caplog: pytest.LogCa
     assert not caplog.records
 
 
+async def test_a_child_that_misses_its_checks_is_killed(child: Starter, caplog: pytest.LogCaptureFixture) -> None:
+    """Only misses in a row count, and only those of the child that lives now."""
+    supervisor = child(SERVE, missed_checks=3)
+    await supervisor.start()
+    first = supervisor.pid
+    for healthy in (False, False, True, False, False):
+        supervisor.checked(first, healthy=healthy)
+    supervisor.checked(0, healthy=False)
+    assert supervisor.pid == first
+    supervisor.checked(first, healthy=False)
+    await until(lambda: supervisor.up and supervisor.pid != first)
+    supervisor.checked(first, healthy=False)
+    assert "missed 3 health checks in a row" in caplog.text
+    assert supervisor.up
+
+
 async def test_the_pause_between_restarts_doubles(child: Starter) -> None:
     """The first restart is immediate; then come the back-off, twice, four times it, and at most half a minute."""
     supervisor = child(SERVE, backoff=2.0, restarts_per_minute=50)
