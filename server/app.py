@@ -13,7 +13,9 @@ from starlette.requests import ClientDisconnect
 from core.errors import BackendUnavailable, NoAnswer, Overloaded, QuorateError
 from server import chat, health, models
 from server.backends.base import Backend
+from server.bodies import REQUEST_TIMEOUT
 from server.gateway import opened
+from server.ids import request_id
 from server.openapi import error_responses, install
 from server.schemas import ChatRequest
 from server.settings import Settings
@@ -43,6 +45,8 @@ def create_app(
         lifespan=lifespan,
         responses=error_responses(),
         redirect_slashes=False,
+        docs_url=None,  # these pages load scripts from elsewhere; the document itself is served
+        redoc_url=None,
     )
     for routes in (chat, models, health):
         app.include_router(routes.router)
@@ -57,7 +61,10 @@ def create_app(
 async def known_error(request: Request, error: Exception) -> JSONResponse:
     """An error of our tree, under its own status."""
     assert isinstance(error, QuorateError), "registered for QuorateError"
-    return JSONResponse(error.envelope(), status_code=error.status, headers=retry_headers(error))
+    headers = {"x-request-id": request_id(request), **retry_headers(error)}
+    if error.status == REQUEST_TIMEOUT:
+        headers["connection"] = "close"  # the rest of the body may still come, and is no next request
+    return JSONResponse(error.envelope(), status_code=error.status, headers=headers)
 
 
 def retry_headers(error: QuorateError) -> dict[str, str]:
@@ -84,10 +91,12 @@ async def http_error(request: Request, error: Exception) -> JSONResponse:
     wrapped = QuorateError(str(error.detail), code=CODES.get(error.status_code))
     body = wrapped.envelope()
     body["error"]["type"] = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    headers = {"x-request-id": request_id(request), **(error.headers or {})}
+    return JSONResponse(body, status_code=error.status_code, headers=headers)
 
 
 async def unknown_error(request: Request, error: Exception) -> JSONResponse:
     """A bug of ours: logged whole, told without details."""
     log.error("unhandled error in %s %s", request.method, request.url.path, exc_info=error)
-    return JSONResponse(QuorateError("Internal failure.").envelope(), status_code=500)
+    headers = {"x-request-id": request_id(request)}
+    return JSONResponse(QuorateError("Internal failure.").envelope(), status_code=500, headers=headers)

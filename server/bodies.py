@@ -19,6 +19,9 @@ from server.schemas import ChatRequest
 
 BIG_BYTES = 256 * 1024
 """What comes out of larger bodies is worked on in a thread: the event loop belongs to everybody."""
+SILENCE_SECONDS = 30.0
+"""Longest wait for the next bytes of a body."""
+REQUEST_TIMEOUT = 408
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -29,16 +32,28 @@ async def aside(size: int, work: Callable[[Given], Made], given: Given) -> Made:
 
 
 async def receive(request: Request, limit: int) -> bytes:
-    """The bytes of the body, read no further than the limit."""
+    """The bytes of the body, read no further than the limit, and for no longer than they keep coming."""
     media_type = request.headers.get("content-type", "application/json").partition(";")[0]
     if media_type.strip().lower() != "application/json":
         raise InvalidRequest("The content type must be application/json.", param="content-type")
     data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > limit:
-            raise BodyTooLarge(f"The body is larger than {limit} bytes.", param="body")
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS) as patience:
+            async for part in request.stream():
+                patience.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
+                data += part
+                if len(data) > limit:
+                    raise BodyTooLarge(f"The body is larger than {limit} bytes.", param="body")
+    except TimeoutError:
+        raise too_slow() from None
     return bytes(data)
+
+
+def too_slow() -> InvalidRequest:
+    """The client stopped in the middle of its body."""
+    error = InvalidRequest(f"No byte of the body came for {SILENCE_SECONDS:g} s.", param="body", code="body_timeout")
+    error.status = REQUEST_TIMEOUT
+    return error
 
 
 def load(data: bytes) -> dict[str, Any]:

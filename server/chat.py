@@ -1,8 +1,6 @@
 """`POST /v1/chat/completions`."""
 
-import re
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +13,7 @@ from server import report
 from server.bodies import aside, load, parse, receive
 from server.budgets import Plan, find_model, forwarded, resolve
 from server.gateway import Gateway
+from server.ids import own_id, request_id
 from server.jobs import Job, Silence
 from server.metrics import OTHER
 from server.openapi import body_of, chat_answers
@@ -25,7 +24,6 @@ from server.streaming import StreamedAnswer, hang_up
 from strategies.answers import expected_kind
 
 router = APIRouter()
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 CLIENT_CLOSED = 499
 """nginx's status for a client that left: nobody reads it, access logs show it."""
 
@@ -64,11 +62,9 @@ def make_job(
 ) -> Job:
     """Everything the driver needs to know."""
     backend = gateway.backend_settings(model.backend)
-    name = uuid.uuid4().hex
-    wanted = request.headers.get("x-request-id", "")
     return Job(
-        id=name,
-        request_id=wanted if REQUEST_ID.fullmatch(wanted) else name,
+        id=own_id(request),
+        request_id=request_id(request),
         model=model.name,
         backend=model.backend,
         plan=plan,

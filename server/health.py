@@ -18,6 +18,7 @@ STATE: Mapping[str, Any] = record(
 )
 
 
+@router.head("/health", response_model=None, include_in_schema=False)
 @router.get("/health", response_model=None, responses=json_answer(STATE))
 async def health(request: Request) -> JSONResponse:
     """200 while the gateway serves; `status` is `degraded` when a backend does not answer, and names it."""

@@ -101,10 +101,11 @@ def compute_schema() -> Schema:
 
 def error_responses() -> dict[int | str, dict[str, Any]]:
     """Every error status a route may answer with, all in OpenAI's envelope."""
+    named = {"x-request-id": {"schema": dict(TEXT), "required": True}}
     code = {"type": ["string", "integer", "null"]}
     schema = record({"error": record({"message": TEXT, "type": TEXT, "param": nullable(TEXT), "code": code})})
     return {
-        status: {"description": text, "content": {"application/json": {"schema": schema}}}
+        status: {"description": text, "headers": named, "content": {"application/json": {"schema": schema}}}
         for status, text in {
             "4XX": "The request cannot be served; `param` names the field.",
             "5XX": "The gateway or its backends failed.",

@@ -7,7 +7,6 @@ Lists end at their first mistake, mappings of checked values are measured before
 short: a body of a million mistakes is refused as fast as one of a single mistake.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -41,15 +40,15 @@ MAX_KEYS = 64
 MAX_BIASES = 16_384
 
 
-def at_most(limit: int) -> Callable[[Any], Any]:
-    """A check of a mapping's size that runs before its entries are validated; `max_length` only counts sound ones."""
+def at_most(limit: int) -> BeforeValidator:
+    """A check of the size that runs before any entry is validated; `max_length` only counts sound ones."""
 
     def measure(value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > limit:
-            raise PydanticCustomError("too_long", "At most {limit} keys are allowed", {"limit": limit})
+        if isinstance(value, dict | list) and len(value) > limit:
+            raise PydanticCustomError("too_long", "At most {limit} entries are allowed", {"limit": limit})
         return value
 
-    return measure
+    return BeforeValidator(measure)
 
 
 Name = Annotated[StrictStr, Field(max_length=64)]
@@ -73,7 +72,7 @@ class BudgetObject(BaseModel):
     max_tokens: Annotated[StrictInt, Field(ge=1, le=MAX_TOKENS)] | None = None
     max_seconds: Annotated[Number, Field(gt=0, le=MAX_SECONDS)] | None = None
     certainty: Annotated[Number, Field(gt=0, le=1)] | None = None
-    strategy: Name | Annotated[StrategyChoice, BeforeValidator(at_most(MAX_KEYS))] | None = None
+    strategy: Name | Annotated[StrategyChoice, at_most(MAX_KEYS)] | None = None
     selector: Name | None = None
     escalate: StrictBool | Name | None = None
     priority: Annotated[StrictInt, Field(ge=-1_000_000, le=1_000_000)] | None = None
@@ -91,7 +90,7 @@ class BudgetObject(BaseModel):
 
 
 Samples = Annotated[StrictInt, Field(ge=1, le=MAX_SAMPLES)]
-BudgetSpelling = Preset | Samples | Annotated[BudgetObject, BeforeValidator(at_most(MAX_KEYS))]
+BudgetSpelling = Preset | Samples | Annotated[BudgetObject, at_most(MAX_KEYS)]
 
 
 Objects = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
@@ -115,7 +114,7 @@ class StreamOptions(BaseModel):
 
 
 Stop = Annotated[StrictStr, Field(min_length=1)]
-Biases = Annotated[dict[str, Number], Field(max_length=MAX_BIASES), BeforeValidator(at_most(MAX_BIASES))]
+Biases = Annotated[dict[str, Number], at_most(MAX_BIASES)]
 
 
 class ChatRequest(BaseModel):
@@ -124,7 +123,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
-    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1), at_most(MAX_MESSAGES)]
     compute_budget: BudgetSpelling | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -140,7 +139,7 @@ class ChatRequest(BaseModel):
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     logit_bias: Biases | None = None
-    tools: Annotated[Objects, Field(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[Objects, at_most(MAX_TOOLS)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None

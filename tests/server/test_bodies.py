@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+import uvicorn
 from pydantic import ValidationError
 
 from core.errors import InvalidRequest
-from server import mistakes
+from server import bodies, mistakes
 from server.app import create_app
 from server.bodies import BIG_BYTES, aside, parse
 from server.budgets import resolve
@@ -133,3 +135,72 @@ def test_a_list_is_not_a_model(gateway: Callable[..., httpx.Client], scripted: C
     client = gateway(scripted("4"))
     assert client.post(ROUTE, json={**ASK, "model": ["m"]}).status_code == 400
     assert 'errors_total{model="other",status="400"' in client.get("/metrics").text
+
+
+# Bodies that stop coming
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[int]:
+    """The port of a real server around the application."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server._serve())
+        while not server.started:
+            assert not running.done()
+            await asyncio.sleep(0.005)
+        try:
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            server.should_exit = True
+
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nx-request-id: abc\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"content-length: 100\r\n\r\n",
+        HEAD + b"content-length: 100\r\n\r\n{",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["nothing", "a byte", "a chunk"],
+)
+async def test_a_body_that_stops(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """A body of which no more comes is a 408 in the envelope, and the connection is closed."""
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.05)
+    backend = scripted("4")
+    async with served(create_app(gateway_settings(), backends={"scripted": backend})) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await reader.read()  # to the end: the server has closed
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"x-request-id: abc" in head
+    assert b"connection: close" in head.lower()
+    error = orjson.loads(body)["error"]
+    assert (error["param"], error["code"], error["type"]) == ("body", "body_timeout", "invalid_request_error")
+    assert not backend.calls
+
+
+async def test_a_slow_body_that_keeps_coming(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience is for each silence, not for the whole: a body may take longer as long as bytes come."""
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.3)
+    data = orjson.dumps(ASK)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        for begin in range(0, len(data), 10):
+            yield data[begin : begin + 10]
+            await asyncio.sleep(0.1)
+
+    app = create_app(gateway_settings(), backends={"scripted": scripted("4")})
+    async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        answer = await client.post(ROUTE, content=dripping(), headers={"content-type": "application/json"})
+    assert len(data) > 40
+    assert answer.status_code == 200

@@ -32,6 +32,7 @@ def assert_refused(answer: httpx.Response, status: int, param: str | None) -> di
     assert answer.headers["content-type"].startswith("application/json")
     body = answer.json()
     assert set(body) == {"error"}
+    assert answer.headers["x-request-id"]
     assert set(body["error"]) == {"message", "type", "param", "code"}
     assert body["error"]["message"]
     assert body["error"]["param"] == param
@@ -384,6 +385,38 @@ def test_bad_request_ids_are_replaced(gateway: Gateway, scripted: Callable[..., 
     given = answer.headers["x-request-id"]
     assert len(given) == 32
     assert backend.calls[0].headers["x-request-id"] == f"{given}-0"
+
+
+def refusals(client: httpx.Client, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """One of every kind: our own errors, the router's, the backend's, a bug; plain and streamed."""
+    yield client.post(ROUTE, content=b"{", headers=headers)
+    yield client.post(ROUTE, content=b" " * 5001, headers=headers)
+    yield client.post(ROUTE, json={**ASK, "model": "nobody"}, headers=headers)
+    yield client.get("/v1/models/nobody", headers=headers)
+    yield client.get("/nowhere", headers=headers)
+    yield client.get(ROUTE, headers=headers)
+    for stream in (False, True):
+        for budget in ("off", 1, 4):
+            yield client.post(ROUTE, json={**ASK, "stream": stream, "compute_budget": budget}, headers=headers)
+    client.app.state.gateway.runtime.clock = None
+    yield client.post(ROUTE, json=ASK, headers=headers)
+
+
+@pytest.mark.parametrize("sent", ["abc", "a b", None])
+def test_every_refusal_has_a_request_id(
+    gateway: Gateway, scripted: Callable[..., Any], script: Any, sent: str | None
+) -> None:
+    """Whatever goes wrong, the answer can be named: by the client's id if that was fit, by one of ours if not."""
+    client = gateway(scripted(script(error=BackendBroken("it broke"))), limits=Limits(max_body_bytes=5000))
+    answers = list(refusals(client, {} if sent is None else {"x-request-id": sent}))
+    assert {answer.status_code for answer in answers} == {400, 404, 405, 413, 500, 502}
+    named = [answer.headers.get_list("x-request-id") for answer in answers]
+    assert all(len(names) == 1 for names in named)
+    if sent == "abc":
+        assert {names[0] for names in named} == {"abc"}
+    else:
+        assert len({names[0] for names in named}) == len(answers)
+        assert all(len(names[0]) == 32 for names in named)
 
 
 # Failures of the backend

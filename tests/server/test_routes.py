@@ -52,6 +52,20 @@ def test_health(gateway: Gateway, scripted: Callable[..., Any], up: bool, caplog
     assert [record.getMessage() for record in caplog.records] == ([] if up else ["backend scripted is down"])
 
 
+def test_health_without_a_body(gateway: Gateway, scripted: Callable[..., Any]) -> None:
+    """Load balancers ask with HEAD: they get the same headers, and no body."""
+    client = gateway(scripted("4"))
+    asked, whole = client.head("/health"), client.get("/health")
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-length"] == whole.headers["content-length"]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+def test_no_page_loads_from_elsewhere(gateway: Gateway, scripted: Callable[..., Any], path: str) -> None:
+    """The framework's pages, which load scripts from a CDN, are not served."""
+    assert gateway(scripted("4")).get(path).status_code == 404
+
+
 def test_metrics(gateway: Gateway, scripted: Callable[..., Any]) -> None:
     """Prometheus reads the metrics; what was answered is in them."""
     client = gateway(scripted("The answer is 4"))
