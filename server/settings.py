@@ -1,11 +1,12 @@
 """Settings: frozen, read once from TOML and the environment (`QUORATE_*`), passed in everywhere."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from scheduler.orders import ORDERS
@@ -14,15 +15,21 @@ from server.schemas import BudgetObject, BudgetSpelling
 DEMO = Path(__file__).parent / "demo.toml"
 """The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
 
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message is one sentence that names the setting."""
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackendSettings(_Frozen):
     """One upstream endpoint. `openai` needs `url`; `embedded` needs `path` (a GGUF file)."""
 
-    name: str
+    name: Name
     kind: Literal["openai", "embedded"] = "openai"
     url: str | None = None
     api_key: SecretStr | None = None
@@ -39,6 +46,18 @@ class BackendSettings(_Frozen):
     )
     continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
 
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"must be like http://host:8000/v1, not '{url}'")
+        if parts.port == 0:  # looking at it raises ValueError if it is no number from 0 to 65535
+            raise ValueError("port 0 cannot be called")
+        return url
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kind == "openai" and not self.url:
@@ -51,9 +70,9 @@ class BackendSettings(_Frozen):
 class ModelSettings(_Frozen):
     """One served model name. `upstream` is its name at the backend (default: the same)."""
 
-    name: str
+    name: Name
     backend: str
-    upstream: str | None = None
+    upstream: Name | None = None
     effort: Literal["depth", "width", "both", "ignore"] = Field(
         default="depth", description="What reasoning_effort means: passed on, mapped to a preset, both, dropped."
     )
@@ -85,6 +104,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         env_prefix="QUORATE_",
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
@@ -99,6 +119,9 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     order: str = "first_come"
     heartbeat_seconds: float = Field(default=10.0, gt=0)
+    grace_seconds: float = Field(
+        default=5.0, ge=0, le=86_400, description="How long running answers may take to end after SIGTERM or Ctrl-C."
+    )
     first_byte_seconds: float = Field(
         default=1.0,
         ge=0,
@@ -111,6 +134,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.models:
+            raise ValueError("no models: name at least one backend in [[backends]] and one model in [[models]]")
         backends = [backend.name for backend in self.backends]
         names = [model.name for model in self.models]
         if len(set(backends)) != len(backends) or len(set(names)) != len(names):
@@ -135,9 +160,63 @@ class Settings(BaseSettings):
 
 
 def load(path: Path, **overrides: Any) -> Settings:
-    """Settings from a TOML file; relative model paths are relative to the file. Overrides win over the file."""
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
-    for backend in data.get("backends", []):
-        if "path" in backend:
+    """Settings from a TOML file; relative model paths are relative to the file. Overrides win over the file.
+
+    Raises `SettingsError`, which names the file.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    backends = data.get("backends")
+    for backend in backends if isinstance(backends, list) else ():
+        if isinstance(backend, dict) and isinstance(backend.get("path"), str):
             backend["path"] = (path.parent / backend["path"]).resolve()
-    return Settings(**{**data, **{key: value for key, value in overrides.items() if value is not None}})
+    try:
+        return make({**data, **_given(overrides)})
+    except SettingsError as error:
+        raise SettingsError(str(error) if path == DEMO else f"{path}: {error}") from error
+
+
+def make(values: Mapping[str, Any]) -> Settings:
+    """Settings from values (None: not given) and the environment. Raises `SettingsError`."""
+    given = _given(values)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, given)) from error
+    except ValueError as error:  # a variable that should hold JSON
+        raise SettingsError(f"Environment: {error}; it must be JSON.") from error
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _sentence(error: ValidationError, data: Any) -> str:
+    """Every wrong setting once, with what is wrong with it; the branches of a union are alternatives."""
+    found: dict[str, dict[str, None]] = {}
+    for item in error.errors():
+        loc = item["loc"]
+        if loc and loc[0] not in data:
+            name = "the variable QUORATE_" + "__".join(map(str, loc)).upper()
+        else:
+            name = ".".join(_path(loc, data, absent=item["type"] == "missing"))
+        text = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        found.setdefault(name, {})[text] = None
+    parts = [": ".join(filter(None, (name, " or ".join(texts)))) for name, texts in found.items()]
+    return "; ".join(parts) + "."
+
+
+def _path(loc: Sequence[str | int], node: Any, *, absent: bool) -> Iterator[str]:
+    """The part of a pydantic location that is in the settings: the names of a union's branches are left out."""
+    for part in loc:
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
+            node = node[part]  # type: ignore[index]
+            yield str(part)
+        elif absent and part == loc[-1]:
+            yield str(part)

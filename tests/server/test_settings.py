@@ -1,0 +1,106 @@
+"""Settings that cannot be used are refused in one sentence that names the file and the setting."""
+
+from pathlib import Path
+
+import pytest
+
+from server.settings import DEMO, SettingsError, load, make
+
+BACKEND = '[[backends]]\nname = "b"\nurl = "http://127.0.0.1:9/v1"\n'
+MODEL = '[[models]]\nname = "m"\nbackend = "b"\n'
+SOUND = BACKEND + MODEL
+
+
+def served(url: str) -> dict:
+    """Settings of one model at this address."""
+    return {"backends": [{"name": "b", "url": url}], "models": [{"name": "m", "backend": "b"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "no models"),
+        (BACKEND, "no models"),
+        ("port = 1\nhost = \n", "not valid TOML: Invalid value (at line 2, column 8)"),
+        ("prot = 1\n" + SOUND, "prot: unknown setting"),
+        ("backends = 'x'\n", "backends: "),
+        ("default_budget = 'bogus'\n" + SOUND, "default_budget: Input should be 'off', 'low'"),
+        (BACKEND + "slots = 0\n" + MODEL, "backends.0.slots: Input should be greater than or equal to 1"),
+        (BACKEND + "idle_seconds = inf\n" + MODEL, "backends.0.idle_seconds: Input should be a finite number"),
+        (BACKEND + "surprise = 1\n" + MODEL, "backends.0.surprise: unknown setting"),
+        (SOUND + "[limits]\nmax_samples = 0\n", "limits.max_samples: Input should be greater than or equal to 1"),
+        (SOUND + "[presets.hihg]\nmax_samples = 1\n", "unknown presets: hihg"),
+        (SOUND + "[presets.high]\nmax_samples = 0\n", "presets.high.max_samples: "),
+        (BACKEND + "[[models]]\nname = 'm'\n", "models.0.backend: Field required"),
+        (BACKEND + "[[models]]\nname = ''\nbackend = 'b'\n", "models.0.name: String should have at least 1 character"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, expected: str) -> None:
+    """The message is one line: the file, the setting, the reason."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(file)
+    message = str(caught.value)
+    assert message.startswith(str(file))
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    """A file that is not there, is a folder, or is no text is refused by its name."""
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    for path, expected in ((tmp_path / "none.toml", "No such file"), (tmp_path, "directory"), (binary, "UTF-8")):
+        with pytest.raises(SettingsError, match=expected) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "localhost:8000", "vllm", "http://", "http://x:99999/v1", "http://x:0", ""])
+def test_an_address_that_cannot_be_called_is_refused(url: str) -> None:
+    """Only http and https with a host, and a port that exists."""
+    with pytest.raises(SettingsError, match="backends"):
+        make(served(url))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://api.example.com/v1", "http://[::1]:8000/v1"])
+def test_an_address_is_kept_as_it_was_given(url: str) -> None:
+    """What can be called is taken unchanged."""
+    assert make(served(url)).backends[0].url == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("QUORATE_PORT", "abc"), ("QUORATE_LIMITS__MAX_SAMPLES", "0"), ("QUORATE_BACKENDS", "{")],
+)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """What comes from the environment is not blamed on a file."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load(DEMO) if variable != "QUORATE_BACKENDS" else make({})
+    message = str(caught.value)
+    assert variable in message or ("Environment" in message and "backends" in message)
+    assert str(DEMO) not in message
+
+
+def test_what_is_given_wins_over_the_file_and_the_file_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Command line, then file, then environment, then defaults; inside a table each key for itself."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("port = 1\nheartbeat_seconds = 2\n" + SOUND + "[limits]\nmax_waiting = 3\n", encoding="utf-8")
+    monkeypatch.setenv("QUORATE_HEARTBEAT_SECONDS", "9")
+    monkeypatch.setenv("QUORATE_FIRST_BYTE_SECONDS", "4")
+    monkeypatch.setenv("QUORATE_LIMITS__MAX_SAMPLES", "5")
+    settings = load(file, port=6, host=None)
+    assert (settings.port, settings.host) == (6, "127.0.0.1")
+    assert (settings.heartbeat_seconds, settings.first_byte_seconds) == (2, 4)
+    assert (settings.limits.max_waiting, settings.limits.max_samples) == (3, 5)
+
+
+def test_model_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    """A file can be served from anywhere."""
+    file = tmp_path / "gateway.toml"
+    file.write_text('[[backends]]\nname = "b"\nkind = "embedded"\npath = "m.gguf"\n' + MODEL, encoding="utf-8")
+    assert load(file).backends[0].path == tmp_path.resolve() / "m.gguf"
