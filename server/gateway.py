@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from core.errors import BackendError
+from core.errors import BackendError, InvalidRequest
 from scheduler.events import Event
 from scheduler.log import encode
 from scheduler.scheduler import Scheduler
@@ -15,11 +16,13 @@ from server.answers import AnswerReader
 from server.backends.base import Backend
 from server.backends.embedded import EmbeddedBackend
 from server.backends.http import HttpBackend
+from server.budgets import make_plan
 from server.metrics import Metrics
 from server.runtime import Recorder, Runtime, owned, repeat
-from server.settings import BackendSettings, Settings
+from server.schemas import ChatRequest, Message
+from server.settings import PRESETS, BackendSettings, Settings
 
-log = logging.getLogger("quorate")
+log = logging.getLogger("quorate.gateway")
 HEALTH_SECONDS = 5.0
 """Between two health checks of a backend."""
 
@@ -38,6 +41,12 @@ class Gateway:
     def backend_settings(self, name: str) -> BackendSettings:
         """The settings of one backend."""
         return next(backend for backend in self.settings.backends if backend.name == name)
+
+    async def close_backends(self) -> None:
+        """Break every request off: running programs answer with what they have, or with an error."""
+        async with asyncio.TaskGroup() as group:
+            for backend in self.backends.values():
+                group.create_task(backend.aclose())
 
 
 def make_backend(settings: BackendSettings) -> Backend:
@@ -71,6 +80,7 @@ async def opened(
     settings: Settings, clock: Callable[[], int], backends: Mapping[str, Backend] | None = None
 ) -> AsyncIterator[Gateway]:
     """A running gateway; leaving the context stops everything it started."""
+    check_budgets(settings)
     metrics = Metrics()
     for model in settings.models:
         metrics.serve(model.name, model.backend)
@@ -92,6 +102,22 @@ async def opened(
         yield gateway
 
 
+def check_budgets(settings: Settings) -> None:
+    """Presets and defaults are refused here for what a request that used them would be refused for.
+
+    Raises `InvalidRequest`, whose message names the setting.
+    """
+    spellings: dict[str, Any] = {f"presets.{name}": name for name in PRESETS}
+    spellings["default_budget"] = settings.default_budget
+    spellings |= {f"model '{model.name}': default_budget": model.default_budget for model in settings.models}
+    probe = ChatRequest(model=settings.models[0].name, messages=[Message(role="user")])
+    for place, spelling in spellings.items():
+        try:
+            make_plan(settings, probe, "off" if spelling is None else spelling, "server")
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{place}: {error.message}") from error
+
+
 async def check_health(gateway: Gateway) -> None:
     """One round of health checks, all backends at once; a change is logged once."""
     async with asyncio.TaskGroup() as group:
@@ -105,16 +131,21 @@ async def check_backend(gateway: Gateway, backend: Backend) -> None:
         up = await backend.healthy()
     except BackendError:
         up = False
-    if up != gateway.up.get(backend.name, True):
-        log.warning("backend %s is %s", backend.name, "up" if up else "down")
+    before = gateway.up.get(backend.name)
+    if up != (before is not False):
+        level = logging.WARNING if before else logging.INFO
+        log.log(level, "backend %s is %s", backend.name, "up" if up else "down")
     gateway.up[backend.name] = up
     gateway.metrics.backend_up(backend.name, up)
 
 
 @contextmanager
 def event_log(path: Path) -> Iterator[Recorder]:
-    """Append the scheduler's events to a file, one JSON line each (scheduler/log.py replays it)."""
-    with path.open("a", encoding="utf-8") as file:
+    """Append the scheduler's events to a file, one JSON line each (scheduler/log.py replays it).
+
+    Every line is handed to the system at once: a crash of the process loses none, one of the machine the last moment.
+    """
+    with path.open("a", encoding="utf-8", buffering=1) as file:
 
         def record(event: Event, now: int) -> None:
             file.write(encode(event, now) + "\n")

@@ -1,0 +1,86 @@
+"""What lives as long as the process: health as it is logged, the event log, settings refused at the start."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import InvalidRequest
+from scheduler.events import ProgramEnded
+from server.gateway import check_health, event_log, opened
+from server.settings import ModelSettings
+
+
+def tick() -> int:
+    """A clock that nobody looks at."""
+    return 0
+
+
+async def test_health_is_logged_when_it_changes(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first state is no change; going down is a warning, coming back is news, and neither is repeated."""
+    backend = scripted("x")
+    with caplog.at_level(logging.INFO, logger="quorate"):
+        async with opened(gateway_settings(), tick, {"scripted": backend}) as gateway:
+            for up in (False, False, True, True):
+                backend.up = up
+                await check_health(gateway)
+    seen = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert seen == [("WARNING", "backend scripted is down"), ("INFO", "backend scripted is up")]
+
+
+async def test_a_backend_that_is_down_at_the_start_is_no_warning(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has not changed; it is said all the same."""
+    backend = scripted("x")
+    backend.up = False
+    with caplog.at_level(logging.INFO, logger="quorate"):
+        async with opened(gateway_settings(), tick, {"scripted": backend}):
+            pass
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "backend scripted is down")
+    ]
+
+
+def test_an_event_is_in_the_file_at_once(tmp_path: Path) -> None:
+    """A crash after the event would not lose it; a second run appends."""
+    path = tmp_path / "events.jsonl"
+    for lines in (1, 2):
+        with event_log(path) as record:
+            record(ProgramEnded("p"), 7)
+            assert path.read_text(encoding="utf-8").count("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"presets": {"high": {"strategy": "nope"}}}, "presets.high: Unknown strategy 'nope'"),
+        ({"presets": {"low": {"strategy": {"name": "self_consistency", "widht": 3}}}}, "presets.low: Option 'widht'"),
+        ({"default_budget": {"selector": "oracle"}}, "default_budget: Unknown selector 'oracle'"),
+        (
+            {"models": (ModelSettings(name="m", backend="scripted", default_budget={"strategy": "nope"}),)},
+            "model 'm': default_budget: Unknown strategy 'nope'",
+        ),
+    ],
+)
+async def test_a_budget_that_no_request_could_use_is_refused_at_the_start(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any], overrides: dict[str, Any], expected: str
+) -> None:
+    """The message names the setting, and nothing is opened."""
+    with pytest.raises(InvalidRequest) as caught:
+        async with opened(gateway_settings(**overrides), tick, {"scripted": scripted("x")}):
+            pass
+    assert expected in str(caught.value)
+
+
+async def test_a_strategy_option_in_a_preset_is_taken(
+    gateway_settings: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    """A sound preset does not keep the gateway from starting."""
+    presets = {"high": {"strategy": {"name": "self_consistency", "width": 3}}}
+    async with opened(gateway_settings(presets=presets), tick, {"scripted": scripted("x")}) as gateway:
+        assert gateway.up == {"scripted": True}
