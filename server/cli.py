@@ -1,22 +1,22 @@
 """The `quorate` command."""
 
 import argparse
-import gc
+import ipaddress
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from pydantic import ValidationError
-
+from server import logs
 from server.app import create_app
-from server.settings import DEMO, Settings, load
+from server.serving import Server, StartError, bind
+from server.settings import DEMO, Settings, SettingsError, load, make
 
 TRY = """
-Quorate serves {models} on http://{host}:{port}. Try:
+Quorate serves {models} on {address}. Try:
 
-  curl http://{host}:{port}/v1/chat/completions -H 'content-type: application/json' -d '{{
+  curl {address}/v1/chat/completions -H 'content-type: application/json' -d '{{
     "model": "{model}",
     "messages": [{{"role": "user", "content": "{question}"}}]
   }}'
@@ -24,12 +24,14 @@ Quorate serves {models} on http://{host}:{port}. Try:
 QUESTION = (
     "Nina has 30 beads. Nina uses up 12 beads. Nina gets 2 packs with 7 beads each. How many beads does Nina have now?"
 )
-GRACE_SECONDS = 5
-GC_THRESHOLDS = (50_000, 20, 20)
+CANNOT_START, WRONG_SETTINGS = 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status."""
+    """Entry point of the console script; returns the exit status.
+
+    0 after a stop that was asked for, 1 if the gateway cannot start, 2 if the command line or the settings are wrong.
+    """
     arguments = parser().parse_args(argv)
     return int(arguments.run(arguments))
 
@@ -37,59 +39,76 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(prog="quorate", description="OpenAI-compatible test-time-compute gateway.")
+    root.add_argument("--version", action="version", version=f"quorate {version()}")
     commands = root.add_subparsers(required=True, metavar="command")
-    serve_parser = commands.add_parser("serve", help="serve the gateway (without --config: the demonstration)")
-    serve_parser.add_argument("--config", type=Path, help="TOML settings; see docs/operations.md")
-    serve_parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve_parser.add_argument("--port", type=int, help="port to listen on (default 8000)")
-    serve_parser.add_argument("--backend", help="URL of an OpenAI-compatible server, e.g. http://vllm:8000/v1")
-    serve_parser.add_argument("--model", action="append", help="model served by --backend (repeatable)")
-    serve_parser.add_argument("--gguf", type=Path, help="serve this GGUF file on the embedded engine")
-    serve_parser.set_defaults(run=serve)
+    text = "serve the gateway; without --config, --backend or --gguf: the demonstration"
+    serving = commands.add_parser("serve", help=text, description=text.capitalize() + ".")
+    models = serving.add_mutually_exclusive_group()
+    models.add_argument(
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="settings file; backends and models come from it (docs/operations.md)",
+    )
+    models.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server, e.g. http://vllm:8000/v1")
+    models.add_argument("--gguf", type=Path, metavar="FILE", help="serve this GGUF file on the embedded engine")
+    serving.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="model that --backend serves, or name for the one of --gguf (repeatable)",
+    )
+    serving.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serving.add_argument("--port", type=port, metavar="0-65535", help="port to listen on (default 8000; 0: a free one)")
+    serving.add_argument(
+        "--log-level", choices=logs.LEVELS, default="info", help="what is logged (default %(default)s)"
+    )
+    serving.set_defaults(run=serve)
     return root
+
+
+def port(text: str) -> int:
+    """A TCP port from the command line."""
+    if not 0 <= int(text) <= 65535:
+        raise ValueError
+    return int(text)
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("quorate")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the gateway in the foreground until SIGTERM or Ctrl-C."""
     try:
         settings = settings_of(arguments)
-    except (ValidationError, ValueError, OSError) as error:
-        print(f"quorate: {error}", file=sys.stderr)
-        return 2
-    announce(settings)
-    app = create_app(settings)
-    calm_collector()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-    )
+        sockets = bind(settings.host, settings.port)
+        logs.configure(arguments.log_level)
+        bound = sockets[0].getsockname()[1]
+        app = create_app(settings)
+        Server(app, settings.grace_seconds, lambda: announce(settings, bound)).run(sockets)
+    except (SettingsError, StartError) as error:
+        print(f"quorate: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_SETTINGS if isinstance(error, SettingsError) else CANNOT_START
     return 0
 
 
-def calm_collector() -> None:
-    """Let the garbage collector look at what requests leave behind, seldom, and never again at what was imported.
-
-    With Python's own thresholds it took 18 % of the CPU of a fan-out (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Settings from the command line: a file, one backend, one GGUF, or the demonstration."""
+    """Settings from the command line: a file, one backend, one GGUF, or the demonstration. Raises `SettingsError`."""
     listen = {"host": arguments.host, "port": arguments.port}
-    if arguments.backend:
+    if arguments.backend is not None:
         if not arguments.model:
-            raise ValueError("--backend needs at least one --model")
-        return Settings(**_given(listen), **one_backend({"url": arguments.backend}, arguments.model))
-    if arguments.gguf:
+            raise SettingsError("--backend needs at least one --model.")
+        return make({**listen, **one_backend({"url": arguments.backend}, arguments.model)})
+    if arguments.gguf is not None:
         backend = {"kind": "embedded", "path": arguments.gguf, "slots": 16}
-        return Settings(**_given(listen), **one_backend(backend, arguments.model or [arguments.gguf.stem]))
+        return make({**listen, **one_backend(backend, arguments.model or [arguments.gguf.stem])})
+    if arguments.model:
+        raise SettingsError("--model needs --backend or --gguf; the models of --config are named in its file.")
     return load(arguments.config or DEMO, **listen)
 
 
@@ -101,17 +120,22 @@ def one_backend(backend: dict[str, Any], names: Sequence[str]) -> dict[str, Any]
     }
 
 
-def announce(settings: Settings) -> None:
+def announce(settings: Settings, port: int) -> None:
     """Say what is served, with a curl to try."""
     names = [model.name for model in settings.models]
-    print(
-        TRY.format(models=", ".join(names), host=settings.host, port=settings.port, model=names[0], question=QUESTION),
-        flush=True,
-    )
+    address = f"http://{reachable(settings.host)}:{port}"
+    print(TRY.format(models=", ".join(names), address=address, model=names[0], question=QUESTION), flush=True)
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+def reachable(host: str) -> str:
+    """The host as it stands in a URL for this machine; an address that means all of them is none to call."""
+    try:
+        address = ipaddress.ip_address(host or "0.0.0.0")
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 if __name__ == "__main__":
