@@ -16,6 +16,8 @@ MACHINE = re.compile(r"(?<![\w.~-])/(work|home|root(?!/\.cache/)|Users|private|m
 SCRATCH = re.compile(r"(?<![\w.~-])/tmp/[\w.]")
 LATER = re.compile(r"\b(TODO|FIXME|XXX)\b|#\s*todo\b|(?i:simplified for now|not implemented yet)")
 
+PLACEHOLDER = re.compile(r"^[A-Z_]+_TABLE$")
+
 
 def lines_with(house, pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
     """File and line of every match."""
@@ -39,7 +41,12 @@ def postponed(house) -> list[str]:
     return lines_with(house, LATER, [path for path in house.files(*PROSE) if path != THIS])
 
 
-@pytest.mark.parametrize("check", [machine_paths, postponed])
+def unfilled(house) -> list[str]:
+    """Lines of a page that say where a table of results is to go."""
+    return lines_with(house, PLACEHOLDER, house.files(".md"))
+
+
+@pytest.mark.parametrize("check", [machine_paths, postponed, unfilled])
 def test_house_is_clean(house, check) -> None:
     """Nothing of the kind is in this repository."""
     found = check(house)
@@ -55,6 +62,7 @@ def test_house_is_clean(house, check) -> None:
         (postponed, "core/a.py", "# todo: later"),
         (postponed, "docs/a.md", "This is simplified for now."),
         (postponed, "Makefile", "# FIXME"),
+        (unfilled, "docs/a.md", "RESULTS_TABLE"),
     ],
 )
 def test_dirt_is_caught(build, check, name: str, line: str) -> None:
@@ -68,10 +76,11 @@ def test_dirt_is_caught(build, check, name: str, line: str) -> None:
         ("docs/a.md", "https://example.com/work/notes"),
         ("docs/a.md", "a framework/home/base comparison"),
         ("tests/core/test_a.py", 'PATH = "/tmp/x"'),
+        ("docs/a.md", "The RESULTS_TABLE is filled."),
         ("core/a.py", 'ROUTE = "/v1/chat/completions"'),
     ],
 )
 def test_ordinary_text_passes(build, name: str, line: str) -> None:
-    """Addresses, routes and scratch files of tests are not a developer's paths."""
+    """Addresses, routes and scratch files of tests are not a developer's paths; prose is no placeholder."""
     sound = build({name: f"{line}\n"})
-    assert machine_paths(sound) + postponed(sound) == []
+    assert machine_paths(sound) + postponed(sound) + unfilled(sound) == []
