@@ -197,6 +197,8 @@ class EmbeddedBackend:
         request = chat_request(body, slots=self._slots, context=self._context)
         structured = body.get("structured_outputs")
         await self._try_schema(json_schema(request), "structured_outputs" if structured else "response_format")
+        if request.get("tool_choice") == "required" and not await self._knows_tools(body):
+            raise refuse("The model's chat template knows no tools, so none can be required.", "tool_choice")
         if wants_continuation(body):
             return await self._prepare_continuation(body, top)
         template = await self._look_at_template(body)
@@ -253,6 +255,12 @@ class EmbeddedBackend:
         if _PUSHED in text:
             raise refuse("The embedded engine cannot follow this JSON schema.", param)
         _remember(self._schemas, key, True)
+
+    async def _knows_tools(self, body: Mapping[str, Any]) -> bool:
+        """Whether tools show in the prompt; llama.cpp ignores them, required or not, where they do not."""
+        with_tools = template_request(body, _PROBE_MESSAGES, generate=True)
+        without = {key: value for key, value in with_tools.items() if key != "tools"}
+        return await self._render(with_tools) != await self._render(without)
 
     async def _render(self, request: Mapping[str, Any]) -> str:
         return str((await self._client().post_json("/apply-template", request))["prompt"])

@@ -35,6 +35,11 @@ _FIELDS = (
 )
 """What llama.cpp's sentences speak of, and the field that is meant."""
 
+_REPEATED = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|\{\s*(\d+)\s*,\s*(\d+)\s*\}')
+"""A repetition in a grammar or a regular expression; texts and sets of characters go first, as they may hold braces."""
+
+_RANGES = (("minLength", "maxLength"), ("minItems", "maxItems"))
+
 _Text = StrictStr
 _Name = Annotated[StrictStr, Field(min_length=1)]
 _Share = Annotated[StrictFloat, Field(ge=0, le=1)]
@@ -158,6 +163,7 @@ def checked(body: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         raise _first_fault(error) from error
     _check_constraints(out)
+    _check_repetitions(out)
     return out
 
 
@@ -204,6 +210,39 @@ def _check_constraints(body: Mapping[str, Any]) -> None:
         raise refuse("response_format.json_schema: Field required", "response_format")
     if wants_tool and not body.get("tools"):
         raise refuse("tool_choice needs tools.", "tool_choice")
+
+
+def _check_repetitions(body: Mapping[str, Any]) -> None:
+    """llama.cpp turns "at least 5, at most 2" into a grammar that stops the engine for everybody, for ever."""
+    outputs = body.get("structured_outputs") or {}
+    grammar = outputs.get("grammar") or ""
+    if grammar.lstrip().startswith("%"):  # llguidance's own language: it drops what it cannot read
+        raise refuse("The embedded engine reads grammars in GBNF.", "structured_outputs")
+    for name in ("structured_outputs", "response_format", "tools"):
+        if _is_impossible(grammar if name == "structured_outputs" and grammar else body.get(name)):
+            raise refuse(f"{name}: a repetition has a minimum above its maximum.", name)
+
+
+def _is_impossible(value: Any) -> bool:
+    """Whether a grammar or a JSON schema, however deep, repeats something at least more often than at most."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str) and any(int(low) > int(high) for low, high in _repetitions(one)):
+            return True
+        if isinstance(one, Mapping):
+            bounds = [(one.get(low), one.get(high)) for low, high in _RANGES]
+            if any(isinstance(low, int) and isinstance(high, int) and low > high for low, high in bounds):
+                return True
+            rest.extend(one[key] for key in one if key == "pattern" or not isinstance(one[key], str))
+        elif isinstance(one, list):
+            rest.extend(item for item in one if not isinstance(item, str))
+    return False
+
+
+def _repetitions(text: str) -> list[tuple[str, str]]:
+    """The bounds of every repetition that has both, at most ten digits each: Python refuses longer numbers."""
+    return [(found[1][:10], found[2][:10]) for found in _REPEATED.finditer(text) if found[1]]
 
 
 def _first_fault(error: ValidationError) -> BackendRejected:

@@ -265,6 +265,8 @@ async def test_a_continued_prompt_is_the_fresh_prompt_and_the_text(engine: Embed
         ({"structured_outputs": {"choice": ["a"]}, "tools": TOOLS}, "structured_outputs", None),
         ({"response_format": json_format({"type": "bogus"})}, "response_format", None),
         ({"response_format": json_format({"minLength": 5, "maxLength": 2, "type": "string"})}, "response_format", None),
+        ({"structured_outputs": {"grammar": "root ::= [a-z]{5,2}"}}, "structured_outputs", None),
+        ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice", None),
         ({"messages": [{"role": "user"}]}, "messages", None),
         ({"tools": [{"type": "function"}]}, "tools", None),
         ({"structured_outputs": {"regex": "a+"}}, "structured_outputs", None),

@@ -152,6 +152,43 @@ def test_a_constraint_is_never_dropped(body: dict[str, Any], param: str) -> None
     assert refusal(**body).param == param
 
 
+def deep(schema: Any, levels: int) -> Any:
+    """A schema inside many others."""
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"structured_outputs": {"grammar": "root ::= [a-z]{5, 2}"}}, "structured_outputs"),
+        ({"structured_outputs": {"grammar": 'root ::= "a" # b\n | [{]{10,9}'}}, "structured_outputs"),
+        ({"structured_outputs": {"grammar": "%llguidance {}\nstart: x"}}, "structured_outputs"),
+        ({"guided_json": {"properties": {"a": {"minLength": 5, "maxLength": 2}}}}, "structured_outputs"),
+        ({"guided_json": deep({"minItems": 5, "maxItems": 2}, 5000)}, "structured_outputs"),
+        ({"tools": [{"type": "function", "function": {"name": "x", "parameters": {"pattern": "a{5,2}"}}}]}, "tools"),
+    ],
+)
+def test_a_repetition_that_stops_the_engine_is_refused(body: dict[str, Any], param: str) -> None:
+    """A minimum above its maximum: the engine would serve nobody any more, and still call itself healthy."""
+    assert refusal(**body).param == param
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"structured_outputs": {"grammar": 'root ::= "{5,2}" | [{5,2}]{2,5} | "\\"{5,2}"'}},
+        {"structured_outputs": {"grammar": "root ::= [a-z]{5,}"}},
+        {"guided_json": {"minLength": 2, "maxLength": 2, "description": "not {5,2}", "pattern": "a{2,5}"}},
+        {"tools": [{"type": "function", "function": {"name": "x", "description": "a{5,2}"}}]},
+    ],
+)
+def test_other_repetitions_pass(body: dict[str, Any]) -> None:
+    """Braces within texts are none, and a proper range is fine."""
+    assert checked({"messages": ASK, **body})
+
+
 @pytest.mark.parametrize(
     "nothing",
     [
