@@ -257,8 +257,9 @@ class Counted:
         yield {"choices": [], "usage": self._usage}
 
 
+@pytest.mark.parametrize("limit", [{}, {"max_tokens": 1000}], ids=["no limit", "watched"])
 @pytest.mark.parametrize("tokens", [1, 4, 40])
-def test_the_engines_count_is_the_one(gateway: Gateway, tokens: int) -> None:
+def test_the_engines_count_is_the_one(gateway: Gateway, tokens: int, limit: Mapping[str, int]) -> None:
     """The engine's own count stands, whether it made more or fewer tokens than pieces."""
     usage = {
         "prompt_tokens": 11,
@@ -267,7 +268,7 @@ def test_the_engines_count_is_the_one(gateway: Gateway, tokens: int) -> None:
         "completion_tokens_details": {"reasoning_tokens": 1},
     }
     client = gateway(Counted(usage, ["The ", "answer ", "is ", "4"]))
-    body = ask(client, {"max_samples": 3, "min_samples": 3})
+    body = ask(client, {"max_samples": 3, "min_samples": 3, **limit})
     assert body["compute"]["tokens"]["selected"] == tokens
     assert body["usage"]["prompt_tokens"] == 11
     assert body["usage"]["completion_tokens"] == 3 * tokens
