@@ -124,22 +124,21 @@ class _Child:
         self._closed = asyncio.Event()
         self._not_before = 0.0
         self._killed: list[Process] = []
+        self._owed: float | None = None  # by when the verdict is due for which nobody waits any more
 
     async def compare(self, pair: tuple[str, str]) -> bool | None:
         """Whether two formulas are equal; None when there was no verdict in time. One call at a time."""
         for _ in range(2):  # One that died without being asked is replaced; one that dies of the question is not.
+            if not await self._settled():
+                self._kill()
             process = await self._started()
             if process is None:
                 return None
             try:
-                async with asyncio.timeout(self._timeout):
-                    word = await self._ask(process, pair)
+                word = await self._ask(process, pair)
             except TimeoutError:
                 self._kill()
                 return None
-            except asyncio.CancelledError:
-                self._kill()  # Its verdict would be taken for the answer to the next question.
-                raise
             except (ConnectionError, ValueError):
                 word = b""
             if word:
@@ -187,16 +186,35 @@ class _Child:
         return self._process
 
     async def _ask(self, process: Process, pair: tuple[str, str]) -> bytes:
-        """One line out, one line in; empty when the process has ended."""
+        """One line out, one line in; empty when the process has ended. Cancelled, the process goes on and owes a line.
+
+        Killing it would cost the next program, which has done nothing, the time of a start.
+        """
         if process.stdin is None:
             return b""
-        process.stdin.write(json.dumps(pair).encode() + b"\n")
-        await process.stdin.drain()
-        return await _output(process).readline()
+        self._owed = asyncio.get_running_loop().time() + self._timeout
+        async with asyncio.timeout_at(self._owed):
+            process.stdin.write(json.dumps(pair).encode() + b"\n")
+            await process.stdin.drain()
+            word = await _output(process).readline()
+        self._owed = None
+        return word
+
+    async def _settled(self) -> bool:
+        """Take the verdict of an abandoned comparison out of the way; false if it does not come in time."""
+        if self._process is None or self._owed is None:
+            return True
+        try:
+            async with asyncio.timeout_at(self._owed):
+                word = await _output(self._process).readline()
+        except (TimeoutError, ConnectionError, ValueError):
+            return False
+        self._owed = None
+        return bool(word)
 
     def _kill(self) -> None:
         """Kill the process at once. The event loop reaps it; `aclose` waits for that."""
-        process, self._process, self._ready = self._process, None, False
+        process, self._process, self._ready, self._owed = self._process, None, False, None
         self._killed = [one for one in self._killed if one.returncode is None]
         if process is not None:
             with contextlib.suppress(ProcessLookupError):

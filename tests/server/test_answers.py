@@ -175,16 +175,45 @@ async def test_an_answer_that_hangs_twice_is_compared_by_its_spelling(hasty):
     assert await hasty.read(boxed("\\sqrt{25}"), Kind.OPEN, ["5"]) == "5"
 
 
-async def test_a_cancelled_comparison_takes_its_child_with_it(reader):
-    """The child of a cancelled reader is killed, so that its verdict is not taken for the next one's."""
+async def test_a_cancelled_comparison_keeps_its_child(reader):
+    """The child finishes what nobody waits for; the next reader gets its own verdict from the same process."""
+    before = children(os.getpid())
     await reader.read(boxed("\\sqrt{4}"), Kind.OPEN, ["2"])
+    (child,) = children(os.getpid()) - before
+    os.kill(child, signal.SIGSTOP)
+    for n in range(3, 6):  # The first is asked; the others wait for its verdict.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await reader.read(boxed(f"\\sqrt{{{n * n}}}"), Kind.OPEN, [str(n)])
+    os.kill(child, signal.SIGCONT)
+    assert await reader.read(boxed("\\sqrt{9}"), Kind.OPEN, ["4"]) == "\\sqrt{9}"
+    assert await reader.read(boxed("\\sqrt{9}"), Kind.OPEN, ["3"]) == "3"
+    assert alive(child)
+
+
+async def test_an_abandoned_comparison_has_no_more_than_its_time(hasty):
+    """A comparison that hangs and was cancelled delays the next one by what is left of its time, then is killed."""
+    await hasty.read(boxed("\\sqrt{4}"), Kind.OPEN, ["2"])
     before = children(os.getpid())
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await reader.read(boxed(HANGS), Kind.OPEN, ["x+1"])
+        async with asyncio.timeout(0.1):
+            await hasty.read(boxed(HANGS), Kind.OPEN, ["x+1"])
+    assert await hasty.read(boxed("\\sqrt{9}"), Kind.OPEN, ["3"]) == "3"
     assert all([await gone(pid) for pid in before])
+
+
+async def test_an_abandoned_child_that_dies_is_replaced(reader):
+    """A child that ends while it owes a verdict costs the next reader a start, not its verdict."""
+    await reader.read(boxed("\\sqrt{4}"), Kind.OPEN, ["2"])
+    before = children(os.getpid())
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await reader.read(boxed("\\sqrt{16}"), Kind.OPEN, ["4"])
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
     assert await reader.read(boxed("\\sqrt{9}"), Kind.OPEN, ["3"]) == "3"
-    assert await reader.read(boxed("\\sqrt{9}"), Kind.OPEN, ["4"]) == "\\sqrt{9}"
 
 
 async def test_a_child_keeps_starting_for_the_next_reader(reader):
