@@ -20,7 +20,7 @@ from server.budgets import make_plan
 from server.metrics import Metrics
 from server.runtime import Recorder, Runtime, owned, repeat
 from server.schemas import ChatRequest, Message
-from server.settings import PRESETS, BackendSettings, Settings
+from server.settings import PRESETS, BackendSettings, Settings, SettingsError
 
 log = logging.getLogger("quorate.gateway")
 HEALTH_SECONDS = 5.0
@@ -105,7 +105,7 @@ async def opened(
 def check_budgets(settings: Settings) -> None:
     """Presets and defaults are refused here for what a request that used them would be refused for.
 
-    Raises `InvalidRequest`, whose message names the setting.
+    Raises `SettingsError`.
     """
     spellings: dict[str, Any] = {f"presets.{name}": name for name in PRESETS}
     spellings["default_budget"] = settings.default_budget
@@ -115,7 +115,7 @@ def check_budgets(settings: Settings) -> None:
         try:
             make_plan(settings, probe, "off" if spelling is None else spelling, "server")
         except InvalidRequest as error:
-            raise InvalidRequest(f"{place}: {error.message}") from error
+            raise SettingsError(f"{place}: {error.message}") from error
 
 
 async def check_health(gateway: Gateway) -> None:

@@ -215,8 +215,9 @@ def _sentence(error: ValidationError, data: Any) -> str:
 def _path(loc: Sequence[str | int], node: Any, *, absent: bool) -> Iterator[str]:
     """The part of a pydantic location that is in the settings: the names of a union's branches are left out."""
     for part in loc:
-        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
-            node = node[part]  # type: ignore[index]
+        inside = isinstance(node, dict) and part in node
+        if inside or (isinstance(node, list) and isinstance(part, int)):
+            node = node[part]
             yield str(part)
         elif absent and part == loc[-1]:
             yield str(part)

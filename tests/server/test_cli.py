@@ -188,19 +188,17 @@ def test_an_engine_that_cannot_load_is_one_line(run: Callable[..., Running], tmp
 def test_what_else_fails_at_the_start_is_one_line(run: Callable[..., Running], tmp_path: Path) -> None:
     """A preset that no request could use, and an event log that cannot be written."""
     sound = '[[backends]]\nname = "b"\nurl = "http://127.0.0.1:9/v1"\n[[models]]\nname = "m"\nbackend = "b"\n'
-    cases = {
-        "event_log = '/no/such/folder/log'\n" + sound: "/no/such/folder/log cannot be opened: No such file",
-        sound + "[presets.high]\nstrategy = 'nope'\n": "presets.high: Unknown strategy 'nope'",
-    }
-    started = []
-    for number, (text, expected) in enumerate(cases.items()):
-        file = tmp_path / f"{number}.toml"
-        file.write_text(text, encoding="utf-8")
-        started.append((expected, run("--port", "0", "--config", str(file))))
-    for expected, running in started:
+    log, preset = tmp_path / "log.toml", tmp_path / "preset.toml"
+    log.write_text("event_log = '/no/such/folder/log'\n" + sound, encoding="utf-8")
+    preset.write_text(sound + "[presets.high]\nstrategy = 'nope'\n", encoding="utf-8")
+    cases = [
+        (run("--port", "0", "--config", str(log)), 1, "/no/such/folder/log cannot be opened: No such file"),
+        (run("--port", "0", "--config", str(preset)), 2, "presets.high: Unknown strategy 'nope'"),
+    ]
+    for running, expected, words in cases:
         status, out, err = running.end()
-        assert (status, out) == (1, "")
-        assert_one_line(err, expected)
+        assert (status, out) == (expected, "")
+        assert_one_line(err, words)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from core.errors import InvalidRequest
 from scheduler.events import ProgramEnded
 from server.gateway import check_health, event_log, opened
-from server.settings import ModelSettings
+from server.settings import ModelSettings, SettingsError
 
 
 def tick() -> int:
@@ -71,7 +70,7 @@ async def test_a_budget_that_no_request_could_use_is_refused_at_the_start(
     gateway_settings: Callable[..., Any], scripted: Callable[..., Any], overrides: dict[str, Any], expected: str
 ) -> None:
     """The message names the setting, and nothing is opened."""
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(SettingsError) as caught:
         async with opened(gateway_settings(**overrides), tick, {"scripted": scripted("x")}):
             pass
     assert expected in str(caught.value)
