@@ -77,6 +77,11 @@ class Ledger:
         self._completion += merged.completion - known.completion
         self.usage[index] = merged
 
+    def cut(self) -> None:
+        """An aborted request's beginning stands as the answer: it was truncated, then."""
+        self.outcomes[Outcome.ABORTED] -= 1
+        self.outcomes[Outcome.TRUNCATED] += 1
+
     def end(self, sample: Sample) -> None:
         """A request ended; its final counts replace the running ones."""
         self.outcomes[sample.outcome] += 1

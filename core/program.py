@@ -7,12 +7,16 @@ The program owns its requests: whatever ends it, `close()` leaves none behind.
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
+from statistics import fmean
 from types import TracebackType
 from typing import Protocol, Self
 
 from core.budget import Budget, Ledger
 from core.errors import BackendRejected, DeadlineExceeded, NoAnswer, QuorateError
 from core.types import Answer, Outcome, Prompt, Request, RequestKind, Sample, StopReason, Usage
+
+BLIND_WIDTH = 4
+"""Samples in flight under a token budget while nothing is known about their length."""
 
 
 class Port(Protocol):
@@ -48,6 +52,7 @@ class Program:
         self._live: dict[int, tuple[Request, FanOut]] = {}
         self._launched = 0
         self._closed = False
+        self._lengths: list[int] = []
 
     def fan_out(self, n: int, *, width: int | None = None, prompt: Prompt | None = None) -> "FanOut":
         """See `core.context.Context.fan_out`."""
@@ -89,6 +94,31 @@ class Program:
         limit = self.budget.max_tokens
         return limit is not None and self.ledger.completion_tokens >= limit
 
+    @property
+    def token_mark(self) -> int | None:
+        """Generated tokens at which `progress` will act: half of the budget while nothing has ended, then all of it.
+
+        At half, with no sample ended, only the furthest one goes on: a budget split over many beginnings buys nothing.
+        """
+        limit = self.budget.max_tokens
+        if limit is None or self._lengths or len(self._live) < 2:
+            return limit
+        return max(1, limit // 2)
+
+    def affordable(self, width: int) -> int:
+        """How many requests the token budget can carry to their end, by the mean length so far; at most `width`.
+
+        While no length is known, four at most: the furthest of them can still use more than half of the budget.
+        """
+        limit = self.budget.max_tokens
+        if limit is None:
+            return width
+        if not self._lengths:
+            return min(width, BLIND_WIDTH if self.ledger.completion_tokens < limit // 2 else 1)
+        running = sum(self.ledger.usage.get(index, Usage()).completion for index in self._live)
+        left = limit - self.ledger.completion_tokens + running
+        return min(width, int(left / max(1.0, fmean(self._lengths))))
+
     def launch(self, scope: "FanOut", prompt: Prompt, kind: RequestKind, *, relay: bool) -> None:
         """Hand one request to the driver; `seed` becomes seed + index, so that samples differ and repeat."""
         if self._closed:
@@ -116,8 +146,12 @@ class Program:
         if index not in self._live:
             return
         self.ledger.progress(index, usage)
-        if self._cut_if_exhausted():
-            self._port.wake()
+        mark = self.token_mark
+        if mark is None or self.ledger.completion_tokens < mark:
+            return
+        if not self._cut_if_exhausted():
+            self._keep_furthest()
+        self._port.wake()
 
     def deliver(self, sample: Sample) -> None:
         """A request ended by itself."""
@@ -125,9 +159,19 @@ class Program:
         if entry is None:
             return
         self.ledger.end(sample)
+        if sample.usable:
+            self._lengths.append(sample.usage.completion)
         entry[1].put(sample)
         self._cut_if_exhausted()
         self._port.wake()
+
+    def _keep_furthest(self) -> None:
+        """Half of the token budget is gone and nothing has ended: spend the rest on the one that is furthest."""
+        usage = self.ledger.usage
+        furthest = max(self._live, key=lambda index: (usage.get(index, Usage()).completion, -index))
+        for index, (_, scope) in sorted(self._live.items(), reverse=True):
+            if index != furthest:
+                scope.drop(index)
 
     def _cut_if_exhausted(self) -> bool:
         """With the token budget spent, nothing runs on."""
@@ -222,8 +266,20 @@ class FanOut:
             return
         error = sample.error or NoAnswer("The sample failed.")
         self._failures.append(error)
+        if self._yielded or self._ready:
+            return
         if isinstance(error, BackendRejected):
             self.close()
+        elif len(self._failures) >= max(1, self.width):
+            self._over = (
+                True  # a whole round failed and nothing came of it: what still runs may answer, no more is asked
+            )
+            self.ended_by = StopReason.FAILED
+
+    def drop(self, index: int) -> None:
+        """Give one request up."""
+        self._running.discard(index)
+        self._program.abort(index)
 
     def cut(self) -> None:
         """The token budget is spent: stop, and let the longest beginning stand if nothing else was made.
@@ -235,6 +291,7 @@ class FanOut:
         if partial and not self._ready and not self._yielded:
             longest = max(partial, key=lambda sample: (sample.usage.completion, -sample.index))
             self._ready.append(replace(longest, outcome=Outcome.TRUNCATED, finish_reason="length"))
+            self._program.ledger.cut()
 
     def close(self) -> list[Sample]:
         """Launch nothing more and abort what runs; returns the beginnings that were made.
@@ -252,17 +309,22 @@ class FanOut:
             self._over = True
             self.ended_by = StopReason.MAX_TOKENS
         prompt, kind, relay = self._launch_as
-        while not self._over and len(self._running) < max(1, self.width) and self._launched < self.planned:
+        width = self._program.affordable(max(1, self.width))
+        if width < 1 and not self._running and self._launched < self.planned:
+            self._over = True  # what is left of the budget would only buy a beginning
+            self.ended_by = StopReason.MAX_TOKENS
+        while not self._over and len(self._running) < width and self._launched < self.planned:
             self._launched += 1
             self._running.add(self._program.next_index)
             self._program.launch(self, prompt, kind, relay=relay)
 
     def _finish(self) -> None:
         """Nothing runs and nothing is ready: the end, or the failure of all."""
-        rejected = next((error for error in self._failures if isinstance(error, BackendRejected)), None)
-        if rejected is not None:
-            raise rejected
         if self._failures and not self._yielded:
-            cause = self._failures[0]
-            raise NoAnswer(f"All {len(self._failures)} samples failed: {cause.message}", cause=cause)
+            for error in self._failures:
+                if isinstance(error, BackendRejected):
+                    raise error
+            cause, failed = self._failures[0], len(self._failures)
+            told = f"All {failed} samples failed: {cause.message}" if failed > 1 else cause.message
+            raise NoAnswer(told, cause=cause)
         raise StopAsyncIteration

@@ -109,6 +109,15 @@ def incomparable(after: int) -> Rule:
     return Rule(f"incomparable({after})", check)
 
 
+def truncating(after: int) -> Rule:
+    """Stop when `after` samples have finished and every one of them was cut at its token limit: so will be the next."""
+
+    def check(evidence: Evidence) -> StopReason | None:
+        return StopReason.SINGLE if evidence.finished >= after and not evidence.whole else None
+
+    return Rule(f"truncating({after})", check)
+
+
 def fewest_to_stop(rule: Rule, evidence: Evidence) -> int:
     """How many samples must still complete, at the least, before the rule can stop: if all of them back the leader.
 

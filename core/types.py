@@ -101,6 +101,8 @@ class Sample:
     usage: Usage = Usage()
     seconds: float = 0.0
     error: QuorateError | None = None
+    empty: bool = False
+    """Whole, but nothing was said outside of the reasoning: never a vote, an answer only where there is no other."""
 
     @property
     def usable(self) -> bool:

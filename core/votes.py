@@ -38,9 +38,8 @@ class Votes:
         self._first.setdefault(sample.answer, sample)
 
     def _better_fallback(self, sample: Sample) -> bool:
-        """Without any vote the first whole sample stands; a truncated one only while there is no other."""
-        kept = self._fallback
-        return kept is None or (kept.outcome is Outcome.TRUNCATED and sample.outcome is Outcome.FINISHED)
+        """Without any vote the first sample that says most stands: whole, else truncated, else empty."""
+        return self._fallback is None or _weight(sample) > _weight(self._fallback)
 
     @property
     def voters(self) -> int:
@@ -77,3 +76,10 @@ class Votes:
     def answer(self, stop_reason: StopReason) -> Answer:
         """The tally as it stands, as an answer."""
         return Answer(self.selected, stop_reason, self.certainty, self.distribution)
+
+
+def _weight(sample: Sample) -> int:
+    """How much an answer without votes is worth: 2 whole, 1 truncated, 0 empty."""
+    if sample.empty:
+        return 0
+    return 2 if sample.outcome is Outcome.FINISHED else 1

@@ -151,7 +151,7 @@ class _Run:
 
     def spent_at(self) -> int | None:
         """When the running requests will have spent the token budget, if they do."""
-        limit, now = self.arrival.budget.max_tokens, self.kernel.now
+        limit, now = self.program.token_mark, self.kernel.now
         if limit is None or not self.calls:
             return None
         ledger, calls = self.program.ledger, tuple(self.calls.values())

@@ -7,4 +7,6 @@ from core.types import Answer, StopReason
 async def direct(ctx: Context) -> Answer:
     """Pass one sample through."""
     sample = await ctx.sample(relay=True)
-    return Answer(sample, StopReason.SINGLE)
+    limit = ctx.budget.max_tokens
+    cut = limit is not None and sample.finish_reason == "length" and ctx.ledger.completion_tokens >= limit
+    return Answer(sample, StopReason.MAX_TOKENS if cut else StopReason.SINGLE)

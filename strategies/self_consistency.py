@@ -15,10 +15,14 @@ from core.stopping import (
     fewest_to_stop,
     incomparable,
     out_of_reach,
+    truncating,
 )
 from core.types import Answer, StopReason
 from core.votes import Votes
 from strategies.answers import Kind, expected_kind
+
+TRUNCATED_AFTER = 5
+"""Samples that all ran into their token limit after which no more are made."""
 
 
 def stopping_rule(budget: Budget, incomparable_after: int) -> Rule:
@@ -28,7 +32,8 @@ def stopping_rule(budget: Budget, incomparable_after: int) -> Rule:
     """
     target = budget.certainty
     settled = certain(target) | (out_of_reach(target) if budget.abstain else curtailed())
-    return incomparable(max(budget.min_samples, incomparable_after)) | (at_least(budget.min_samples) & settled)
+    idle = incomparable(incomparable_after) | truncating(TRUNCATED_AFTER)
+    return at_least(budget.min_samples) & (idle | settled)
 
 
 async def self_consistency(ctx: Context, *, width: int = 8, spare: int = 2, incomparable_after: int = 5) -> Answer:

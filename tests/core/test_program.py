@@ -193,9 +193,9 @@ def test_remaining_counts_what_may_still_come(desk):
     assert step(run) == [3, 1, 0]
 
 
-@pytest.mark.parametrize(("tokens", "kept"), [((4, 6), 1), ((6, 4), 0), ((5, 5), 0)])
+@pytest.mark.parametrize(("tokens", "kept"), [((4, 6), 1), ((4, 7), 1)])
 def test_the_token_budget_cuts_what_runs_and_keeps_the_longest_beginning(desk, tokens, kept):
-    """With no sample finished, the longest beginning stands as truncated; the ledger books aborts."""
+    """With no sample finished, the longest beginning stands as truncated; the other is booked as aborted."""
     program = desk.open(max_samples=2, max_tokens=10)
 
     async def whole(program):
@@ -213,7 +213,35 @@ def test_the_token_budget_cuts_what_runs_and_keeps_the_longest_beginning(desk, t
         (kept, Outcome.TRUNCATED, "length")
     ]
     assert ended_by is StopReason.MAX_TOKENS
-    assert program.ledger.outcomes[Outcome.ABORTED] == 2
+    outcomes = program.ledger.outcomes
+    assert (outcomes[Outcome.TRUNCATED], outcomes[Outcome.ABORTED]) == (1, 1)
+
+
+def test_at_half_of_the_token_budget_only_the_furthest_goes_on(desk):
+    """While nothing has ended, a budget that is split over many beginnings would buy no answer at all."""
+    program = desk.open(max_samples=8, max_tokens=100)
+    run = collect(program, 8, width=8)
+    step(run)
+    assert desk.live == [0, 1, 2, 3], "no more than four while nothing is known about their length"
+    for index, tokens in enumerate((10, 15, 12, 12)):
+        program.progress(index, Usage(completion=tokens))
+    assert desk.live == [0, 1, 2, 3]
+    program.progress(0, Usage(completion=11))
+    assert desk.live == [1]
+    step(run)
+    assert desk.live == [1], "none is launched in their place before something has ended"
+    desk.finish(1, "a", tokens=20)
+    step(run)
+    assert len(desk.live) == 2, "the 45 tokens that are left carry two more of twenty"
+
+
+def test_a_sample_that_the_token_budget_cannot_carry_is_not_begun(desk):
+    """What is left would only buy a beginning: the sampling ends with what is known."""
+    program = desk.open(max_samples=8, max_tokens=100)
+    run = collect(program, 8, width=1)
+    step(run)
+    desk.finish(0, "a", tokens=60)
+    assert step(run) == (["a"], StopReason.MAX_TOKENS)
 
 
 def test_the_token_budget_keeps_no_beginning_beside_a_finished_sample(desk):
