@@ -21,7 +21,7 @@ import orjson
 
 from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
 from server.backends.base import Call, Chunk
-from server.backends.reading import drain, next_bytes, read_up_to
+from server.backends.reading import drain, network_words, next_bytes, read_up_to
 from server.backends.sse import SseParser, error_object
 
 KEEP_ALIVE_SECONDS = 4.0
@@ -33,6 +33,9 @@ MAX_DIRECT_BYTES = 1 << 20
 
 OUR_CREDENTIALS = frozenset({401, 403, 407})
 """Statuses that speak about the gateway's own key: no fault of the client's."""
+
+EVENTS = frozenset({"text/event-stream", "text/plain", "application/octet-stream"})
+"""Content types under which a stream may come: the proper one, a careless one, and aiohttp's word for none."""
 
 UNAVAILABLE = frozenset({408, 429, 503})
 """Statuses that speak about the backend's state and not about the request."""
@@ -68,8 +71,8 @@ class HttpBackend:
         max_line_bytes: int = 16 << 20,
         continuous_usage: bool = False,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
+        if not _is_web_address(base_url):
+            raise ValueError(f"The URL of backend {name!r} must look like http://host:8000/v1, not {base_url!r}.")
         self.name = name
         self._base = base_url.rstrip("/")
         self._root = re.sub(r"/v\d+$", "", self._base)
@@ -154,7 +157,8 @@ class HttpBackend:
         try:
             parsed = orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise BackendBroken(f"Backend {self.name} answered with broken JSON.") from error
+            came = error_object(data)["message"] or "nothing"
+            raise BackendBroken(f"Backend {self.name} answered with broken JSON: {came}") from error
         if not isinstance(parsed, dict):
             raise BackendBroken(f"Backend {self.name} answered with JSON that is not an object.")
         if parsed.get("error") is not None:
@@ -200,6 +204,18 @@ class HttpBackend:
         self._responses.discard(response)
         response.close()
 
+    async def expect_events(self, response: aiohttp.ClientResponse) -> None:
+        """Raise BackendBroken, saying what came, for a 200 that is no stream: a web page, a whole answer."""
+        if response.content_type in EVENTS:
+            return
+        try:
+            with self.translated():
+                body, _ = await read_up_to(response.content, MAX_ERROR_BYTES)
+        finally:
+            self.close(response)
+        came = error_object(body)["message"] or "nothing"
+        raise BackendBroken(f"Backend {self.name} sent {response.content_type} instead of a stream: {came}")
+
     async def _send(self, sent: "_Sent") -> aiohttp.ClientResponse:
         """Send, and send once more on a new connection if a kept one turns out to have been closed by the server.
 
@@ -240,9 +256,9 @@ class HttpBackend:
         except TimeoutError as error:
             raise BackendTimeout(f"Backend {self.name} sent no byte in time.") from error
         except aiohttp.ClientConnectionError as error:
-            raise BackendUnavailable(f"Backend {self.name} cannot be reached: {error}") from error
+            raise BackendUnavailable(f"Backend {self.name} cannot be reached: {network_words(error)}") from error
         except aiohttp.ClientError as error:
-            raise BackendBroken(f"Backend {self.name} broke off or sent broken HTTP: {error}") from error
+            raise BackendBroken(f"Backend {self.name} broke off or sent broken HTTP: {network_words(error)}") from error
 
     def parser(self) -> SseParser:
         return SseParser(self._max_bytes)
@@ -289,7 +305,9 @@ class _Stream:
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Self:
-        self._response = await self._backend.open("POST", self._url, self._body, self._headers)
+        response = await self._backend.open("POST", self._url, self._body, self._headers)
+        await self._backend.expect_events(response)
+        self._response = response
         return self
 
     async def __aexit__(
@@ -354,6 +372,15 @@ async def _request(session: aiohttp.ClientSession, sent: _Sent, attempt: SimpleN
 async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     if context.trace_request_ctx is not None:
         context.trace_request_ctx.reused = True
+
+
+def _is_web_address(url: str) -> bool:
+    """Whether a URL has a scheme, a host and a port that one can connect to."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:
+        return False
 
 
 def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:

@@ -1,7 +1,10 @@
-"""Reading response bodies: what has come, up to a bound, and the last bytes of a whole answer."""
+"""Reading response bodies: what has come, up to a bound, the last bytes of a whole answer; and why nothing came."""
 
 import asyncio
 import contextlib
+import os
+import re
+import ssl
 
 import aiohttp
 
@@ -41,3 +44,19 @@ async def drain(content: aiohttp.StreamReader) -> None:
         async with asyncio.timeout(DRAIN_SECONDS):
             while await next_bytes(content):
                 pass
+
+
+def network_words(error: Exception) -> str:
+    """Why an exchange failed, without the insides of aiohttp (`ssl:default`, `<ContentLengthError: ...>`)."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "It closed the connection without an answer."
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return network_words(error.os_error)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"Its certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        known = error.errno is not None and error.errno > 0  # not so for names that cannot be looked up
+        return f"{os.strerror(error.errno or 0) if known else error.strerror or error}."
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    quoted = re.search(r"message=(['\"])(.*)\1", text)
+    return " ".join((quoted[2] if quoted else text).rstrip(" ^").split())

@@ -310,11 +310,24 @@ class TestOtherCalls:
         server = await faulty(script)
         assert await (await connect(server.url)).complete(CALL) == {}
 
-    @pytest.mark.parametrize("url", ["host:8000/v1", "/v1", "", "ftp://host/v1"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "host:8000/v1",
+            "/v1",
+            "",
+            "ftp://host/v1",
+            "http:///v1",
+            "http://host:99999/v1",
+            "http://[::1",
+            "http://a b/v1",
+        ],
+    )
     def test_a_url_that_is_none(self, url):
-        """A base URL that is not HTTP is refused when the backend is made, not at the first request."""
-        with pytest.raises(ValueError, match="base_url"):
+        """What is no web address is refused in one sentence when the backend is made, not at the first request."""
+        with pytest.raises(ValueError, match="must look like") as caught:
             HttpBackend(name="x", base_url=url)
+        assert str(caught.value) == f"The URL of backend 'x' must look like http://host:8000/v1, not {url!r}."
 
     def test_secrets_do_not_show(self):
         """Neither the key nor a password within the URL is in the repr."""

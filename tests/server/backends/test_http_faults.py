@@ -111,8 +111,59 @@ class TestFaults:
 
     async def test_connection_refused(self, faulty, connect, use, unused_tcp_port):
         """Nobody listening is 'unavailable'."""
-        with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        with pytest.raises(BackendUnavailable) as caught:
             await use(await connect(f"http://127.0.0.1:{unused_tcp_port}/v1"))
+        assert caught.value.message == "Backend upstream cannot be reached: Connection refused."
+
+    async def test_other_ways_of_not_being_there(self, faulty, connect, use, tmp_path):
+        """A missing socket, and a door that is closed at once, are said in plain words."""
+
+        async def script(peer):
+            await peer.request()
+
+        server = await faulty(script)
+        for backend, words in (
+            (await connect("http://x/v1", uds=str(tmp_path / "none.sock")), "No such file or directory."),
+            (await connect(server.url), "It closed the connection without an answer."),
+        ):
+            with pytest.raises(BackendUnavailable) as caught:
+                await use(backend)
+            assert caught.value.message == f"Backend upstream cannot be reached: {words}"
+
+    @pytest.mark.parametrize(
+        ("kind", "body", "words"),
+        [
+            (
+                "text/html; charset=utf-8",
+                b"<html>Welcome!</html>",
+                "sent text/html instead of a stream: <html>Welcome!",
+            ),
+            ("application/json", b'{"object": "chat.completion"}', 'of a stream: {"object": "chat.completion"}'),
+            ("application/json", b'{"error": {"message": "no luck"}}', "sent application/json .* stream: no luck"),
+            ("text/html", b"", "instead of a stream: nothing"),
+        ],
+    )
+    async def test_something_else_than_a_stream(self, faulty, connect, kind, body, words):
+        """A 200 with a web page or a plain answer says what came, and its connection is closed."""
+
+        async def script(peer):
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n\r\n" % kind.encode() + body)
+
+        server = await faulty(script)
+        with pytest.raises(BackendBroken, match=words):
+            await collect(await connect(server.url))
+
+    @pytest.mark.parametrize("kind", [b"", b"content-type: text/plain\r\n", b"content-type: Text/Event-Stream\r\n"])
+    async def test_a_stream_under_a_careless_name(self, faulty, connect, kind):
+        """A stream without its content type, or called plain text, is read all the same."""
+
+        async def script(peer):
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\n" + kind + b"\r\n" + events("a") + DONE)
+
+        server = await faulty(script)
+        assert await collect(await connect(server.url)) == [{"text": "a"}]
 
     async def test_no_byte_at_all(self, faulty, connect, use):
         """A server that accepts and says nothing is a timeout, and the connection is closed."""
@@ -195,8 +246,9 @@ class TestFaults:
             await peer.send(b'HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"a": 1}')
 
         server = await faulty(script)
-        with pytest.raises(BackendBroken):
+        with pytest.raises(BackendBroken) as caught:
             await (await connect(server.url)).complete(CALL)
+        assert "Not enough data" in caught.value.message and "Error" not in caught.value.message
 
     @pytest.mark.parametrize("body", [b'{"a"', b"[1]", b'{"error": {"message": "died"}}', b"x" * 2000])
     async def test_a_plain_answer_that_is_no_answer(self, faulty, connect, body):
@@ -246,7 +298,7 @@ class TestFaults:
             await peer.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
 
         server = await faulty(script)
-        with pytest.raises(BackendBroken):
+        with pytest.raises(BackendBroken, match=r"sent broken HTTP: Bad status line: .* b'SSH-2.0-OpenSSH_9.2'$"):
             await use(await connect(server.url))
 
     async def test_a_large_request_arrives_whole(self, faulty, connect):
