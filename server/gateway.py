@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import BackendError, InvalidRequest
+from core.errors import BackendError, BackendUnavailable, InvalidRequest
 from scheduler.events import Event
 from scheduler.log import encode
 from scheduler.scheduler import Scheduler
 from server.answers import AnswerReader
-from server.backends.base import Backend
+from server.backends.base import Backend, Call, Chunk
 from server.backends.embedded import EmbeddedBackend
 from server.backends.http import HttpBackend
 from server.budgets import make_plan
@@ -37,16 +37,50 @@ class Gateway:
     metrics: Metrics
     up: dict[str, bool]
     """Which backends answered their last health check; kept fresh in the background."""
+    leaving: asyncio.Event
+    """Set once running requests are broken off."""
 
     def backend_settings(self, name: str) -> BackendSettings:
         """The settings of one backend."""
         return next(backend for backend in self.settings.backends if backend.name == name)
 
     async def close_backends(self) -> None:
-        """Break every request off: running programs answer with what they have, or with an error."""
+        """Break every request off: running programs answer with what they have, or with an error that says why."""
+        self.leaving.set()
         async with asyncio.TaskGroup() as group:
             for backend in self.backends.values():
                 group.create_task(backend.aclose())
+
+
+class Leavable:
+    """A backend as the driver sees it: a failure after the gateway began to leave is the gateway's own."""
+
+    def __init__(self, backend: Backend, leaving: asyncio.Event) -> None:
+        self.name = backend.name
+        self.start, self.healthy, self.aclose = backend.start, backend.healthy, backend.aclose
+        self._backend = backend
+        self._leaving = leaving
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Backend.stream`."""
+        with self._explained():
+            async with self._backend.stream(call) as chunks:
+                yield chunks
+
+    async def complete(self, call: Call) -> dict[str, Any]:
+        """See `Backend.complete`."""
+        with self._explained():
+            return await self._backend.complete(call)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except BackendError as error:
+            if self._leaving.is_set():
+                raise BackendUnavailable("The gateway is shutting down.") from error
+            raise
 
 
 def make_backend(settings: BackendSettings) -> Backend:
@@ -95,8 +129,10 @@ async def opened(
         slots = {backend.name: backend.slots for backend in settings.backends}
         scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
-        runtime = Runtime(scheduler, backends, reader, metrics, clock, recorder)
-        gateway = Gateway(settings, backends, runtime, metrics, {})
+        leaving = asyncio.Event()
+        driven = {name: Leavable(backend, leaving) for name, backend in backends.items()}
+        runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder)
+        gateway = Gateway(settings, backends, runtime, metrics, {}, leaving)
         await check_health(gateway)
         await stack.enter_async_context(owned(repeat(lambda: check_health(gateway), HEALTH_SECONDS)))
         yield gateway

@@ -23,6 +23,10 @@ from server.cli import main, reachable
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "reasoner/weights/reasoner-small/model-q8_0.gguf"
 PATIENCE = 15
+BEGINNING = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    b'data: {"choices": [{"index": 0, "delta": {"content": "42"}, "finish_reason": null}]}\n\n'
+)
 URL = re.compile(r"on (http://\S+)\. Try")
 
 
@@ -65,7 +69,7 @@ def run() -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture
 def silent() -> Iterator[tuple[str, threading.Semaphore]]:
-    """Address of an upstream that takes requests and never answers; the semaphore counts them."""
+    """Address of an upstream that takes requests and never ends an answer; the semaphore counts them."""
     come, leave = threading.Semaphore(0), threading.Event()
     held: list[socket.socket] = []
 
@@ -77,7 +81,10 @@ def silent() -> Iterator[tuple[str, threading.Semaphore]]:
                 continue
             connection.settimeout(PATIENCE)
             held.append(connection)
-            if b"POST" in connection.recv(65536):
+            request = connection.recv(65536)
+            if b"POST" in request:
+                if b'"stream":true' in request:
+                    connection.sendall(BEGINNING)
                 come.release()
             else:  # the health check
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -217,9 +224,9 @@ def test_serves_once_announced_and_stops_clean(
 def test_a_running_request_gets_an_error_when_the_grace_is_over(
     run: Callable[..., Running], silent: tuple[str, threading.Semaphore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not an empty reply: an answer in the envelope that says that the backend is gone."""
+    """Not an empty reply: a 503 in the envelope, or in an open stream an error chunk, that says why."""
     address, come = silent
-    monkeypatch.setenv("QUORATE_GRACE_SECONDS", "0.1")
+    monkeypatch.setenv("QUORATE_GRACE_SECONDS", "0.5")
     running = run("--backend", address, "--model", "m", "--port", "0")
     gateway = running.address()
     fanned = {"compute_budget": 2}
@@ -231,8 +238,11 @@ def test_a_running_request_gets_an_error_when_the_grace_is_over(
         plain, fan_out, streamed = (answer.result() for answer in answers)
     for status, body in (plain, fan_out):
         assert status == 503, body
-        assert json.loads(body)["error"]["message"]
-    assert "error" in streamed[1]
+        assert "The gateway is shutting down." in json.loads(body)["error"]["message"]
+    assert streamed[0] == 200
+    *_, last, done = streamed[1].split("\n\n")[:-1]
+    assert "The gateway is shutting down." in json.loads(last.removeprefix("data: "))["error"]["message"]
+    assert done == "data: [DONE]"
     assert running.end()[0] == 0
 
 
