@@ -23,7 +23,7 @@ class QuorateError(Exception):
 
     status: int = 500
     type: str = "server_error"
-    code: str | None = None
+    code: str | int | None = None
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -110,8 +110,9 @@ class BackendRejected(BackendError):
         super().__init__(str(error.get("message") or f"The backend refused the request ({status})."))
         self.status = status
         self.type = str(error.get("type") or "invalid_request_error")
-        self.param = error.get("param")
-        self.code = error.get("code")
+        param, code = error.get("param"), error.get("code")
+        self.param = param if isinstance(param, str) else None
+        self.code = code if isinstance(code, str | int) else None
 
 
 class NoAnswer(QuorateError):

@@ -15,7 +15,8 @@ def token_fates(records: Mapping[int, Record], *, selected: int | None, planned:
     """
     usage = {index: record.sample.usage for index, record in records.items() if record.sample is not None}
     aborted = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.ABORTED}
-    finished = [usage[i].completion for i in usage if i not in aborted]
+    whole = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.FINISHED}
+    finished = [usage[i].completion for i in whole]
     total = sum(each.completion for each in usage.values())
     chosen = usage[selected].completion if selected is not None else 0
     dropped = sum(usage[i].completion for i in aborted if i != selected)

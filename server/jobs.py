@@ -68,6 +68,9 @@ class Record:
     submitted: int
     started: int | None = None
     ended: int | None = None
+    closed: int | None = None
+    superfluous: bool = False
+    """Another sample already stands for its answer: its chunks will never be shown."""
     assembly: Assembly = field(default_factory=Assembly)
     body: Mapping[str, Any] | None = None
     sample: Sample | None = None
@@ -77,7 +80,8 @@ class Record:
 class Result:
     """The end of a program: the answer, the books, and the times in nanoseconds.
 
-    `overhead` is the time during which no upstream request was in flight: parsing, queueing, voting.
+    `overhead` is the gateway's own time: no request in flight, none waiting for a slot. `queued` is the time in which
+    nothing ran because all that there was waited.
     """
 
     job: Job
@@ -86,6 +90,7 @@ class Result:
     records: Mapping[int, Record]
     elapsed: int
     overhead: int
+    queued: int
 
     @property
     def selected(self) -> Record | None:

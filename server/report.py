@@ -30,6 +30,7 @@ def compute_report(result: Result) -> dict[str, Any]:
         "clamped": list(plan.clamped),
         "seconds": round(result.elapsed / NANOS, 4),
         "overhead_ms": round(result.overhead / 1e6, 3),
+        "queue_ms": round(result.queued / 1e6, 3),
         "tokens": token_counts(result),
     }
     if "samples" in plan.include:
@@ -83,7 +84,9 @@ def plain_body(result: Result, *, model: str, created: int) -> dict[str, Any]:
     record = result.selected
     if record is not None and record.body is not None:
         body = {**record.body, "model": model}
-        return body if result.job.plan.off else {**body, "compute": compute_report(result)}
+        if result.job.plan.off:
+            return body
+        return {**body, "usage": {**(body.get("usage") or {}), **usage(result)}, "compute": compute_report(result)}
     return {
         "id": completion_id(result.job.request_id),
         "object": "chat.completion",

@@ -33,13 +33,17 @@ from server.assembly import Assembly, first_choice
 from server.backends.base import Backend, Call
 from server.jobs import Job, Record, Result, Sink
 from server.metrics import Metrics, TokenFates
+from server.stopwatch import Stopwatch
 
 log = logging.getLogger("quorate.runtime")
 T = TypeVar("T")
 Recorder = Callable[[Event, int], None]
 
-WHOLE = frozenset({"stop", "tool_calls", "function_call", "content_filter"})
-"""Finish reasons of a whole answer. vLLM says `abort` when it is shut down mid-answer: that is a failure."""
+CUT = frozenset({"length", "max_tokens", "model_length"})
+"""Finish reasons of an answer that ran into its token limit."""
+
+INTERRUPTED = frozenset({None, "abort", "error", "cancelled"})
+"""No answer at all: vLLM says `abort` when it is shut down mid-answer. Any other reason is the engine's word for whole."""
 
 
 class ClientGoneError(Exception):
@@ -132,9 +136,8 @@ class LiveProgram:
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._group = asyncio.TaskGroup()
-        self._busy_since: int | None = None
-        self._busy = 0
-        self._upstream = 0
+        self._engaged = Stopwatch()
+        self._upstream = Stopwatch()
 
     async def run(self) -> Result:
         """Run the strategy inside the task group; every request task has ended when this returns."""
@@ -152,7 +155,8 @@ class LiveProgram:
         if answer is None:
             raise failure or RuntimeError("the strategy returned no answer")
         elapsed = self._runtime.clock() - started
-        return Result(self._job, answer, self._program, self._records, elapsed, elapsed - self._busy)
+        engaged, upstream = self._engaged.total, self._upstream.total
+        return Result(self._job, answer, self._program, self._records, elapsed, elapsed - engaged, engaged - upstream)
 
     async def _decide(self) -> Answer:
         """The strategy's answer, or at the deadline the last one it reported."""
@@ -166,16 +170,16 @@ class LiveProgram:
 
     def submit(self, request: Request) -> None:
         """See `core.program.Port`."""
-        self._records[request.index] = Record(request, self._runtime.clock())
+        now = self._runtime.clock()
+        self._records[request.index] = Record(request, now)
+        self._engaged.enter(now)
         self._runtime.handle(RequestSubmitted(request.program, request.index))
 
     def start(self, index: int, backend: Backend) -> None:
         """The scheduler gave this request a slot."""
         record = self._records[index]
         record.started = self._runtime.clock()
-        if self._upstream == 0:
-            self._busy_since = record.started
-        self._upstream += 1
+        self._upstream.enter(record.started)
         self._program.started(index)
         self._runtime.metrics.sample_started(backend.name)
         task = self._group.create_task(self._perform(record, backend))
@@ -189,6 +193,7 @@ class LiveProgram:
         if task is not None:
             task.cancel()
         else:
+            self._engaged.leave(self._runtime.clock())
             self._runtime.handle(RequestAborted(request.program, request.index))
         assembly = record.assembly
         sample = Sample(
@@ -220,7 +225,9 @@ class LiveProgram:
         """One request from start to end; delivers exactly one sample unless it was aborted."""
         sample = await self._outcome(record, backend)
         record.sample, record.ended = sample, self._runtime.clock()
-        self._runtime.handle(RequestEnded(self._job.id, sample.index, sample.outcome))
+        self._hung_up(record)
+        if record.superfluous:
+            record.assembly.chunks.clear()
         self._program.deliver(sample)
 
     async def _outcome(self, record: Record, backend: Backend) -> Sample:
@@ -251,6 +258,7 @@ class LiveProgram:
                     await self._sink.relay(chunk)
                 if record.sample is not None:  # this chunk spent the budget: the cancellation comes at the next wait
                     await asyncio.sleep(0)
+        self._hung_up(record)  # what follows is ours: the slot is free, and the time counts as overhead
         return await self._conclude(record)
 
     def _metered(self, call: Call) -> bool:
@@ -264,9 +272,9 @@ class LiveProgram:
         record.body = body
         reason = choice["finish_reason"]
         record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage")})
-        if reason not in WHOLE and reason != "length":
+        if reason in INTERRUPTED:
             raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
-        outcome = Outcome.TRUNCATED if reason == "length" else Outcome.FINISHED
+        outcome = Outcome.TRUNCATED if reason in CUT else Outcome.FINISHED
         return Sample(record.request.index, outcome, None, choice["message"], reason)
 
     def _upstream_call(self, request: Request) -> Call:
@@ -277,7 +285,7 @@ class LiveProgram:
         for name in ("stream", "stream_options"):
             if self._job.plain:
                 body.pop(name, None)
-        return Call(body, {"x-request-id": f"{self._job.request_id}-{request.index}"})
+        return Call(body, {"x-request-id": f"{self._job.id}-{request.index}"})
 
     async def _conclude(self, record: Record) -> Sample:
         """A stream that ended properly, as a sample. Only a whole, non-empty answer may vote."""
@@ -286,22 +294,23 @@ class LiveProgram:
         message = assembly.message
         if assembly.malformed and not record.request.relay:
             raise BackendBroken("The backend sent chunks whose fields are of other types than the wire promises.")
-        if reason == "length":
+        if reason in CUT:
             return Sample(index, Outcome.TRUNCATED, None, message, reason)
-        if reason not in WHOLE:
+        if reason in INTERRUPTED:
             raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
         if record.request.relay:
             return Sample(index, Outcome.FINISHED, None, message, reason)
         if assembly.empty:
-            raise BackendBroken("The sample is empty.")
+            return Sample(index, Outcome.FINISHED, None, message, reason, empty=True)
         async with self._reading:  # one after the other: two unknown spellings of one answer must see each other
             answer = await self._runtime.reader.read(message, self._job.kind, tuple(self._answers))
-            if answer is not None and answer not in self._answers:
+            record.superfluous = answer in self._answers  # another sample already stands for this answer
+            if answer is not None and not record.superfluous:
                 self._answers.append(answer)
         return Sample(index, Outcome.FINISHED, answer, message, reason)
 
     def _seconds(self, record: Record) -> float:
-        return (self._runtime.clock() - (record.started or record.submitted)) / NANOS
+        return ((record.closed or self._runtime.clock()) - (record.started or record.submitted)) / NANOS
 
     def _closed(self, record: Record, backend: Backend) -> None:
         """The request's task is over, its connection closed: count it, and the time it was open.
@@ -309,15 +318,22 @@ class LiveProgram:
         A done callback, because a task that is cancelled before its first step never runs any of its own code.
         """
         now, metrics = self._runtime.clock(), self._runtime.metrics
-        self._upstream -= 1
-        if self._upstream == 0 and self._busy_since is not None:
-            self._busy += now - self._busy_since
-            self._busy_since = None
         outcome = record.sample.outcome if record.sample is not None else Outcome.FAILED
         metrics.sample_ended(self._job.model, backend.name, outcome.value, self._seconds(record))
         if outcome is Outcome.ABORTED and record.ended is not None:
             metrics.sample_aborted_closed(backend.name, (now - record.ended) / NANOS)
-            self._runtime.handle(RequestAborted(self._job.id, record.request.index))
+        self._hung_up(record)
+
+    def _hung_up(self, record: Record) -> None:
+        """The upstream connection is closed: the time is no longer the engine's, the slot goes to the next. Once."""
+        if record.closed is not None:
+            return
+        record.closed = self._runtime.clock()
+        self._upstream.leave(record.closed)
+        self._engaged.leave(record.closed)
+        aborted = record.sample is not None and record.sample.outcome is Outcome.ABORTED
+        ended = RequestAborted if aborted else RequestEnded
+        self._runtime.handle(ended(self._job.id, record.request.index))
 
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
