@@ -75,7 +75,7 @@ class BackendError(QuorateError):
 
     status = 502
     type = "upstream_error"
-    code: str | None = "backend_error"
+    code: str | int | None = "backend_error"
 
 
 class BackendUnavailable(BackendError):

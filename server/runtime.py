@@ -43,7 +43,7 @@ CUT = frozenset({"length", "max_tokens", "model_length"})
 """Finish reasons of an answer that ran into its token limit."""
 
 INTERRUPTED = frozenset({None, "abort", "error", "cancelled"})
-"""No answer at all: vLLM says `abort` when it is shut down mid-answer. Any other reason is the engine's word for whole."""
+"""No answer at all: vLLM says `abort` when it is shut down mid-answer. Any other is its word for whole."""
 
 
 class ClientGoneError(Exception):
