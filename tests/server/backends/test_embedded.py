@@ -86,6 +86,12 @@ def gone(pid: int) -> bool:
         return True
 
 
+def stopped(pid: int) -> bool:
+    """Whether every thread of a process has stopped; a signal reaches them one after the other."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(") ")[2].startswith("T") for thread in threads)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder for temporary files, so that a test sees what is left behind.
@@ -422,12 +428,13 @@ async def test_a_crash_breaks_the_running_requests_and_is_recovered_from(roomy: 
 
 async def test_a_frozen_engine_is_killed_and_replaced(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An engine that lives but answers nothing is killed at the third health check, and another one serves."""
-    backend = EmbeddedBackend(name="x", model_path=SMALL, connect_seconds=0.2, limits=QUICK)
+    backend = EmbeddedBackend(name="x", model_path=SMALL, connect_seconds=0.5, limits=QUICK)
     await backend.start()
     try:
         pid = backend.pid
         assert pid is not None and await backend.healthy()
         os.kill(pid, signal.SIGSTOP)
+        await until(lambda: stopped(pid))
         assert [await backend.healthy() for _ in range(3)] == [False] * 3
         assert gone(pid)
         body = await backend.complete(ask(max_tokens=3))
