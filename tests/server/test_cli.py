@@ -268,3 +268,15 @@ def test_a_log_line_has_time_level_and_logger() -> None:
     record.created, record.msecs = 0.0, 0.0
     line = logs.UtcFormatter().format(record)
     assert line == "1970-01-01T00:00:00.000Z WARNING quorate.gateway: backend b is down"
+
+
+def test_log_level_chooses_what_is_logged(run: Callable[..., Running], unused_tcp_port: int) -> None:
+    """A backend that is down at the start is news, by default shown, and not shown to who wants warnings only."""
+    upstream = ["--backend", f"http://127.0.0.1:{unused_tcp_port}/v1", "--model", "m", "--port", "0"]
+    logged = {}
+    for level, running in [("info", run(*upstream)), ("warning", run(*upstream, "--log-level", "warning"))]:
+        running.address()
+        running.process.terminate()
+        logged[level] = running.end()[2]
+    assert re.fullmatch(r"[-\d]+T[:.\d]+Z INFO quorate\.gateway: backend default is down\n", logged["info"])
+    assert not logged["warning"]
