@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from statistics import fmean
 
-from core.types import NANOS, Outcome, Usage
+from core.types import NANOS, Outcome, StopReason, Usage
 from server.jobs import Record, Result
 from server.metrics import Metrics, TokenFates
 
@@ -31,7 +31,9 @@ def token_fates(records: Mapping[int, Record], *, selected: int | None, planned:
 
 def result_fates(result: Result) -> TokenFates:
     """The token fates of an answered program."""
-    selected = result.answer.sample.index if result.answer.sample is not None else None
+    sample = result.answer.sample
+    withheld = sample is None or result.answer.stop_reason is StopReason.ABSTAINED
+    selected = None if withheld or sample is None else sample.index
     return token_fates(result.records, selected=selected, planned=result.program.planned)
 
 

@@ -19,6 +19,7 @@ from server.ids import request_id
 from server.openapi import error_responses, install
 from server.schemas import ChatRequest
 from server.settings import Settings
+from server.versions import version
 
 log = logging.getLogger("quorate.app")
 CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
@@ -40,7 +41,7 @@ def create_app(
 
     app = FastAPI(
         title="Quorate",
-        version="0.1.0",
+        version=version(),
         description="OpenAI-compatible test-time-compute gateway.",
         lifespan=lifespan,
         responses=error_responses(),

@@ -1,6 +1,6 @@
 """Streamed chunks back into one assistant message: what a plain response would have said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.errors import BackendBroken
@@ -9,6 +9,9 @@ from server.backends.base import Chunk
 from strategies.answers import split_reasoning
 
 TEXT_FIELDS = frozenset({"content", "reasoning", "reasoning_content", "refusal"})
+NO_FUNCTION: Mapping[str, str] = {"name": "", "arguments": ""}
+MAX_CHARACTERS = 16 * 2**20
+"""Text of one sample; an engine that never ends must not fill the gateway's memory."""
 
 
 class Assembly:
@@ -27,6 +30,9 @@ class Assembly:
         self._role = "assistant"
         self._text: dict[str, list[str]] = {}
         self._tools: dict[int, dict[str, Any]] = {}
+        self._function: dict[str, str] = dict(NO_FUNCTION)
+        self._other: dict[str, Any] = {}
+        self._size = 0
         self._logprobs: list[Any] = []
         self._usage: Usage | None = None
         self._pieces = 0
@@ -58,6 +64,11 @@ class Assembly:
                 grown = True
                 for call in self._objects(value):
                     self._add_tool(call)
+            elif name == "function_call":
+                grown = True
+                add_function(self._function, self._object(value), self._string)
+            else:
+                self._other[name] = value  # audio, annotations, ...: whole where they come
         self._pieces += grown
         if choice.get("logprobs"):
             self._logprobs.extend(self._objects(self._object(choice["logprobs"]).get("content")))
@@ -67,18 +78,27 @@ class Assembly:
                 self.extra["stop_reason"] = choice["stop_reason"]
 
     def _add_tool(self, call: Mapping[str, Any]) -> None:
-        index = call.get("index")
-        kept = self._tools.setdefault(
-            index if isinstance(index, int) else 0, {"type": "function", "function": {"name": "", "arguments": ""}}
-        )
+        kept = self._tools.setdefault(self._tool_index(call), {"type": "function", "function": dict(NO_FUNCTION)})
         if call.get("id"):
             kept["id"] = self._string(call["id"])
-        function = self._object(call.get("function"))
-        kept["function"]["name"] += self._string(function.get("name"))
-        kept["function"]["arguments"] += self._string(function.get("arguments"))
+        add_function(kept["function"], self._object(call.get("function")), self._string)
+
+    def _tool_index(self, call: Mapping[str, Any]) -> int:
+        """Where a piece of a tool call belongs. Without an index a new id begins a new call."""
+        index = call.get("index")
+        if isinstance(index, int):
+            return index
+        known = {tool.get("id"): number for number, tool in self._tools.items()}
+        last = max(self._tools, default=0)
+        if not call.get("id") or not self._tools:
+            return last
+        return known.get(call["id"], last + 1)
 
     def _string(self, value: object) -> str:
         if isinstance(value, str):
+            self._size += len(value)
+            if self._size > MAX_CHARACTERS:
+                raise BackendBroken(f"The sample is longer than {MAX_CHARACTERS} characters.")
             return value
         self.malformed |= value is not None
         return ""
@@ -98,17 +118,20 @@ class Assembly:
     @property
     def message(self) -> dict[str, Any]:
         """The assistant message so far."""
-        message: dict[str, Any] = {"role": self._role, "content": None}
+        message: dict[str, Any] = {"role": self._role, "content": None, **self._other}
         message.update({name: "".join(parts) for name, parts in self._text.items()})
         if self._tools:
             message["tool_calls"] = [self._tools[index] for index in sorted(self._tools)]
+        if self._function["name"]:
+            message["function_call"] = dict(self._function)
         return message
 
     @property
     def empty(self) -> bool:
         """Whether nothing but space was said outside of the reasoning, be that a field or think tags."""
         message = self.message
-        return not (self._tools or str(message.get("refusal") or "").strip() or split_reasoning(message)[1])
+        called = self._tools or self._function["name"]
+        return not (called or self._other or str(message.get("refusal") or "").strip() or split_reasoning(message)[1])
 
     @property
     def logprobs(self) -> dict[str, Any] | None:
@@ -122,6 +145,12 @@ class Assembly:
             return Usage(completion=self._pieces)
         completion = max(self._usage.completion, 0 if self.finish_reason else self._pieces)
         return Usage(self._usage.prompt, completion, self._usage.reasoning)
+
+
+def add_function(kept: dict[str, str], piece: Mapping[str, Any], text: Callable[[object], str]) -> None:
+    """Append a piece of a function's name and arguments."""
+    for name in NO_FUNCTION:
+        kept[name] += text(piece.get(name))
 
 
 def first_choice(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ import argparse
 import ipaddress
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from server import logs
 from server.app import create_app
 from server.serving import Server, StartError, bind
 from server.settings import DEMO, Settings, SettingsError, load, make
+from server.versions import version
 
 TRY = """
 Quorate serves {models} on {address}. Try:
@@ -72,14 +72,6 @@ def port(text: str) -> int:
     if not 0 <= int(text) <= 65535:
         raise ValueError
     return int(text)
-
-
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("quorate")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def serve(arguments: argparse.Namespace) -> int:

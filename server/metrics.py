@@ -14,7 +14,6 @@ that starts ends in exactly one `sample_ended`. Seconds are floats; tokens are w
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -29,6 +28,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+
+from server.versions import version
 
 Outcome = Literal["finished", "truncated", "failed", "aborted"]
 """How a sample left: whole; cut at its token limit; an upstream error; stopped because no longer needed."""
@@ -81,7 +82,7 @@ class Metrics:
         build = Gauge(
             "quorate_build_info", "Always 1; the version is in the label.", ["version"], registry=self.registry
         )
-        build.labels(_version()).set(1)
+        build.labels(version()).set(1)
 
     def _make_program_metrics(self, registry: CollectorRegistry) -> None:
         self._programs = Counter(
@@ -285,10 +286,3 @@ class _WithoutCreated(Collector):
         for metric in self._registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
-
-
-def _version() -> str:
-    try:
-        return version("quorate")
-    except PackageNotFoundError:  # run from a bare folder
-        return "unknown"

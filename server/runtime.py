@@ -99,6 +99,7 @@ class Runtime:
         finally:
             del self._programs[job.id]
             self.handle(ProgramEnded(job.id))
+            live.log_failures()
         count_result(self.metrics, result)
         return result
 
@@ -334,6 +335,14 @@ class LiveProgram:
         aborted = record.sample is not None and record.sample.outcome is Outcome.ABORTED
         ended = RequestAborted if aborted else RequestEnded
         self._runtime.handle(ended(self._job.id, record.request.index))
+
+    def log_failures(self) -> None:
+        """One line for a program that lost samples, however many: what the backend did, and to which request."""
+        errors = [record.sample.error for record in self._records.values() if record.sample and record.sample.error]
+        if errors:
+            told = "request %s (%s): %d of %d samples failed, the first: %s"
+            started = self._program.ledger.started
+            log.warning(told, self._job.request_id, self._job.model, len(errors), started, errors[0].message)
 
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""

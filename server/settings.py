@@ -86,7 +86,7 @@ class Limits(_Frozen):
     max_tokens: int | None = Field(default=None, ge=1)
     max_seconds: float = Field(default=600.0, gt=0)
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
-    max_waiting: int = Field(default=1024, ge=1, description="Queued requests per backend before a 429.")
+    max_waiting: int = Field(default=8192, ge=1, description="Queued requests per backend before a 429.")
 
 
 PRESETS: Mapping[str, BudgetObject] = {

@@ -22,6 +22,8 @@ from server.runtime import ClientGoneError, Runtime, owned, until_gone
 
 HEARTBEAT = b": thinking\n\n"
 DONE = b"data: [DONE]\n\n"
+UNREAD_SECONDS = 60.0
+"""How long a client may leave its connection full before its program is given up."""
 CHANNEL = 256
 """Events between the program and a slow client; a full channel makes the program wait."""
 
@@ -141,7 +143,8 @@ class StreamedAnswer(Response):
         open_within: float,
         metrics: Metrics,
     ) -> None:
-        super().__init__(status_code=200, headers={"x-request-id": job.request_id, "cache-control": "no-cache"})
+        unbuffered = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # nginx would hold the stream back
+        super().__init__(status_code=200, headers={"x-request-id": job.request_id, **unbuffered})
         del self.headers["content-length"]
         self._runtime = runtime
         self._job = job
@@ -165,7 +168,7 @@ class StreamedAnswer(Response):
         async with owned(self._produce()) as program:
             await self._open(program, send)
             while (data := await self._next()) is not None:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await self._write(send, data)
             await self._close(program, send)
 
     async def _produce(self) -> Result:
@@ -193,7 +196,15 @@ class StreamedAnswer(Response):
         self._metrics.first_byte(self._job.model, (self._runtime.clock() - self._arrived) / NANOS)
         if not self._channel.width_one:
             role = event(self._envelope.chunk({"role": "assistant", "content": ""}))
-            await send({"type": "http.response.body", "body": role, "more_body": True})
+            await self._write(send, role)
+
+    async def _write(self, send: Send, data: bytes, *, more: bool = True) -> None:
+        """Send a part of the body. A client that stopped reading is as good as gone."""
+        try:
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+        except TimeoutError:
+            raise ClientGoneError from None
 
     async def _next(self) -> bytes | None:
         """The next bytes, a heartbeat after a silence, None at the end."""
@@ -210,13 +221,11 @@ class StreamedAnswer(Response):
         except QuorateError as error:
             parts = [event(error.envelope())]
         except Exception:
-            await send(
-                {"type": "http.response.body", "body": event(QuorateError("Internal failure.").envelope()) + DONE}
-            )
+            await self._write(send, event(QuorateError("Internal failure.").envelope()) + DONE, more=False)
             raise
         else:
             parts = self._tail(result) if self._channel.width_one else self._winner(result)
-        await send({"type": "http.response.body", "body": b"".join([*parts, DONE]), "more_body": False})
+        await self._write(send, b"".join([*parts, DONE]), more=False)
 
     def _tail(self, result: Result) -> list[bytes]:
         """The held-back end of a relayed stream, with our report on its last choice."""

@@ -488,3 +488,51 @@ def test_the_engines_names_stay_out(gateway: Gateway) -> None:
     client = gateway(Chunks(piece("The answer is 4", "stop")), models=(served,), backends=(endpoint,))
     answer = client.post(ROUTE, json={**ASK, "compute_budget": 3})
     assert not re.search(r'secret-name|"up"', answer.text)
+
+
+async def test_a_client_that_never_reads_is_given_up(
+    gateway_settings: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send that does not return ends the program: a stalled reader must not hold slots for ever."""
+    monkeypatch.setattr("server.streaming.UNREAD_SECONDS", 0.05)
+    backend = scripted("one two three four")
+    app = create_app(gateway_settings(), backends={"scripted": backend})
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        return next(messages, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
+        "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
+        "server": ("x", 80), "client": ("y", 1), "root_path": "", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    async with app.router.lifespan_context(app), asyncio.timeout(5):
+        await app(scope, receive, send)
+        assert backend.open == 0
+        assert app.state.gateway.runtime.scheduler.programs == 0
+
+
+def test_streams_are_not_buffered_on_the_way(gateway: Any, scripted: Any) -> None:
+    """A proxy in front is told to pass the stream on as it comes."""
+    ask = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    answer = gateway(scripted("The answer is 4")).post("/v1/chat/completions", json=ask)
+    assert answer.headers["x-accel-buffering"] == "no"
+
+
+def test_lost_samples_are_logged_once(
+    gateway: Any, scripted: Any, script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a program, with the request's id and the first reason."""
+    client = gateway(scripted(script(error=BackendBroken("the cable was cut"))))
+    ask = {"model": "m", "messages": [{"role": "user", "content": "x"}], "compute_budget": 4}
+    client.post("/v1/chat/completions", json=ask, headers={"x-request-id": "r-1"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "quorate.runtime"]
+    assert len(lines) == 1
+    assert "r-1" in lines[0]
+    assert "the cable was cut" in lines[0]
