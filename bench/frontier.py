@@ -109,17 +109,12 @@ def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
             axis.annotate(
                 str(point.cap), (point.tokens, point.accuracy), (0, -13), textcoords="offset points", ha="center"
             )
-        for index, point in enumerate(rule):
-            axis.annotate(
-                f"{point.certainty:g}",
-                (point.tokens, point.accuracy),
-                (0, -15 if index % 2 else 7),
-                textcoords="offset points",
-                ha="center",
-            )
+        for point in rule:
+            at, label = (point.tokens, point.accuracy), f"{point.certainty:g}"
+            axis.annotate(label, at, (2, 6), textcoords="offset points", rotation=50, fontsize=8)
         axis.set(title=title, xlabel="generated tokens a question, aborted ones charged", ylabel="accuracy")
         axis.grid(alpha=0.3)
-        axis.margins(0.08)
+        axis.margins(0.1)
     axes[0][0].legend(loc="lower right")
     figure.savefig(path, dpi=130)
 
