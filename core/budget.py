@@ -77,10 +77,10 @@ class Ledger:
         self._completion += merged.completion - known.completion
         self.usage[index] = merged
 
-    def cut(self) -> None:
-        """An aborted request's beginning stands as the answer: it was truncated, then."""
+    def cut(self, outcome: Outcome) -> None:
+        """An aborted request stands as the answer: it ended like this, then."""
         self.outcomes[Outcome.ABORTED] -= 1
-        self.outcomes[Outcome.TRUNCATED] += 1
+        self.outcomes[outcome] += 1
 
     def end(self, sample: Sample) -> None:
         """A request ended; its final counts replace the running ones."""

@@ -15,7 +15,7 @@ from core.budget import Budget, Ledger
 from core.errors import BackendRejected, DeadlineExceeded, NoAnswer, QuorateError
 from core.types import Answer, Outcome, Prompt, Request, RequestKind, Sample, StopReason, Usage
 
-BLIND_WIDTH = 4
+BLIND_WIDTH = 2
 """Samples in flight under a token budget while nothing is known about their length."""
 
 
@@ -38,6 +38,25 @@ class Port(Protocol):
         """Suspend the strategy until `wake`."""
 
 
+class _NoPort:
+    """The driver of a program that is over."""
+
+    def submit(self, request: Request) -> None:
+        raise RuntimeError("The program has ended.")
+
+    def abort(self, request: Request) -> Sample:
+        raise RuntimeError("The program has ended.")
+
+    def report(self, answer: Answer) -> None:
+        """Nobody listens."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    async def wait(self) -> None:
+        raise RuntimeError("The program has ended.")
+
+
 class Program:
     """The `Context` that both drivers hand to a strategy."""
 
@@ -48,7 +67,7 @@ class Program:
         self.ledger = Ledger()
         self.reported: Answer | None = None
         self.planned = 0
-        self._port = port
+        self._port: Port = port
         self._live: dict[int, tuple[Request, FanOut]] = {}
         self._launched = 0
         self._closed = False
@@ -108,7 +127,7 @@ class Program:
     def affordable(self, width: int) -> int:
         """How many requests the token budget can carry to their end, by the mean length so far; at most `width`.
 
-        While no length is known, four at most: the furthest of them can still use more than half of the budget.
+        While no length is known, two at most: the furthest of them can still use three quarters of the budget.
         """
         limit = self.budget.max_tokens
         if limit is None:
@@ -196,6 +215,11 @@ class Program:
         self._closed = True
         for index in sorted(self._live, reverse=True):
             self.abort(index)
+
+    def detach(self) -> None:
+        """The driver is done with this program; the books stay readable."""
+        self.close()
+        self._port = _NoPort()
 
     def wait(self) -> Awaitable[None]:
         """Suspend until something happens to this program."""
@@ -290,8 +314,8 @@ class FanOut:
         self.ended_by = StopReason.MAX_TOKENS
         if partial and not self._ready and not self._yielded:
             longest = max(partial, key=lambda sample: (sample.usage.completion, -sample.index))
-            self._ready.append(replace(longest, outcome=Outcome.TRUNCATED, finish_reason="length"))
-            self._program.ledger.cut()
+            self._ready.append(_standing(longest))
+            self._program.ledger.cut(self._ready[-1].outcome)
 
     def close(self) -> list[Sample]:
         """Launch nothing more and abort what runs; returns the beginnings that were made.
@@ -328,3 +352,10 @@ class FanOut:
             told = f"All {failed} samples failed: {cause.message}" if failed > 1 else cause.message
             raise NoAnswer(told, cause=cause)
         raise StopAsyncIteration
+
+
+def _standing(sample: Sample) -> Sample:
+    """An aborted sample as an answer: truncated, unless it had already ended and only waited to be read."""
+    if sample.finish_reason in (None, "length"):
+        return replace(sample, outcome=Outcome.TRUNCATED, finish_reason="length")
+    return replace(sample, outcome=Outcome.FINISHED)

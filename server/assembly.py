@@ -4,12 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.errors import BackendBroken
-from core.types import Usage
+from core.types import Outcome, Usage
 from server.backends.base import Chunk
 from strategies.answers import split_reasoning
 
 TEXT_FIELDS = frozenset({"content", "reasoning", "reasoning_content", "refusal"})
 NO_FUNCTION: Mapping[str, str] = {"name": "", "arguments": ""}
+CUT = frozenset({"length", "max_tokens", "model_length"})
+"""Finish reasons of an answer that ran into its token limit."""
+
+INTERRUPTED = frozenset({None, "abort", "error", "cancelled"})
+"""No answer at all: vLLM says `abort` when it is shut down mid-answer. Any other is its word for whole."""
+
 MAX_CHARACTERS = 16 * 2**20
 """Text of one sample; an engine that never ends must not fill the gateway's memory."""
 
@@ -145,6 +151,13 @@ class Assembly:
             return Usage(completion=self._pieces)
         completion = max(self._usage.completion, 0 if self.finish_reason else self._pieces)
         return Usage(self._usage.prompt, completion, self._usage.reasoning)
+
+
+def outcome_of(reason: str | None) -> Outcome:
+    """How a sample with this finish reason ended. Raises BackendBroken where the engine itself broke off."""
+    if reason in INTERRUPTED:
+        raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
+    return Outcome.TRUNCATED if reason in CUT else Outcome.FINISHED
 
 
 def add_function(kept: dict[str, str], piece: Mapping[str, Any], text: Callable[[object], str]) -> None:

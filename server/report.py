@@ -34,7 +34,7 @@ def compute_report(result: Result) -> dict[str, Any]:
         "tokens": token_counts(result),
     }
     if "samples" in plan.include:
-        report["candidates"] = [_candidate(record) for record in result.records.values()]
+        report["candidates"] = [_candidate(record) for record in result.records.values() if record.started]
     if "trace" in plan.include:
         report["trace"] = _trace(result)
     return report

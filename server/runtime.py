@@ -29,7 +29,7 @@ from scheduler.events import (
 from scheduler.scheduler import Scheduler
 from server.accounts import count_result, token_fates
 from server.answers import AnswerReader
-from server.assembly import Assembly, first_choice
+from server.assembly import Assembly, first_choice, outcome_of
 from server.backends.base import Backend, Call
 from server.jobs import Job, Record, Result, Sink
 from server.metrics import Metrics, TokenFates
@@ -38,12 +38,6 @@ from server.stopwatch import Stopwatch
 log = logging.getLogger("quorate.runtime")
 T = TypeVar("T")
 Recorder = Callable[[Event, int], None]
-
-CUT = frozenset({"length", "max_tokens", "model_length"})
-"""Finish reasons of an answer that ran into its token limit."""
-
-INTERRUPTED = frozenset({None, "abort", "error", "cancelled"})
-"""No answer at all: vLLM says `abort` when it is shut down mid-answer. Any other is its word for whole."""
 
 
 class ClientGoneError(Exception):
@@ -92,14 +86,17 @@ class Runtime:
         except asyncio.CancelledError:
             self.metrics.client_gone(job.model, stream=not job.plain, tokens=live.fates())
             raise
-        except Exception as error:
-            known = error if isinstance(error, QuorateError) else QuorateError("Internal failure.")
-            self.metrics.program_failed(job.model, known.type, known.status, live.fates())
+        except QuorateError as error:
+            self.metrics.program_failed(job.model, error.type, error.status, live.fates())
+            raise
+        except Exception:
+            self.metrics.program_failed(job.model, QuorateError.type, QuorateError.status, live.fates())
             raise
         finally:
             del self._programs[job.id]
             self.handle(ProgramEnded(job.id))
             live.log_failures()
+            live.release()
         count_result(self.metrics, result)
         return result
 
@@ -154,7 +151,10 @@ class LiveProgram:
             finally:
                 self._program.close()
         if answer is None:
-            raise failure or RuntimeError("the strategy returned no answer")
+            try:
+                raise failure or RuntimeError("the strategy returned no answer")
+            finally:
+                del failure  # the traceback holds this frame, and with it everything
         elapsed = self._runtime.clock() - started
         engaged, upstream = self._engaged.total, self._upstream.total
         return Result(self._job, answer, self._program, self._records, elapsed, elapsed - engaged, engaged - upstream)
@@ -201,6 +201,7 @@ class LiveProgram:
             request.index,
             Outcome.ABORTED,
             message=assembly.message,
+            finish_reason=assembly.finish_reason,
             usage=assembly.usage,
             seconds=self._seconds(record),
         )
@@ -237,11 +238,12 @@ class LiveProgram:
         try:
             sample = await self._call(record, backend)
         except BackendError as error:
-            sample = replace(failed, error=error)
+            sample = replace(failed, error=_bare(error))
         except Exception as error:  # a bug of ours must not take the other samples down
             log.exception("request %s-%d", self._job.id, record.request.index)
             sample = replace(failed, error=BackendBroken(f"Internal failure: {type(error).__name__}."))
-        return replace(sample, usage=record.assembly.usage, seconds=self._seconds(record))
+        said = sample.message or record.assembly.message
+        return replace(sample, message=said, usage=record.assembly.usage, seconds=self._seconds(record))
 
     async def _call(self, record: Record, backend: Backend) -> Sample:
         call = self._upstream_call(record.request)
@@ -273,10 +275,7 @@ class LiveProgram:
         record.body = body
         reason = choice["finish_reason"]
         record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage")})
-        if reason in INTERRUPTED:
-            raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
-        outcome = Outcome.TRUNCATED if reason in CUT else Outcome.FINISHED
-        return Sample(record.request.index, outcome, None, choice["message"], reason)
+        return Sample(record.request.index, outcome_of(reason), None, choice["message"], reason)
 
     def _upstream_call(self, request: Request) -> Call:
         body = dict(request.prompt.body)
@@ -295,12 +294,9 @@ class LiveProgram:
         message = assembly.message
         if assembly.malformed and not record.request.relay:
             raise BackendBroken("The backend sent chunks whose fields are of other types than the wire promises.")
-        if reason in CUT:
-            return Sample(index, Outcome.TRUNCATED, None, message, reason)
-        if reason in INTERRUPTED:
-            raise BackendBroken(f"The backend ended the sample with finish_reason {reason!r}.")
-        if record.request.relay:
-            return Sample(index, Outcome.FINISHED, None, message, reason)
+        outcome = outcome_of(reason)
+        if outcome is Outcome.TRUNCATED or record.request.relay:
+            return Sample(index, outcome, None, message, reason)
         if assembly.empty:
             return Sample(index, Outcome.FINISHED, None, message, reason, empty=True)
         async with self._reading:  # one after the other: two unknown spellings of one answer must see each other
@@ -336,6 +332,11 @@ class LiveProgram:
         ended = RequestAborted if aborted else RequestEnded
         self._runtime.handle(ended(self._job.id, record.request.index))
 
+    def release(self) -> None:
+        """Break the circle between program and driver: what a program held is freed now, not at some collection."""
+        self._program.detach()
+        self._tasks.clear()
+
     def log_failures(self) -> None:
         """One line for a program that lost samples, however many: what the backend did, and to which request."""
         errors = [record.sample.error for record in self._records.values() if record.sample and record.sample.error]
@@ -349,6 +350,13 @@ class LiveProgram:
         return token_fates(self._records, selected=None, planned=self._program.planned)
 
 
+def _bare(error: BackendError) -> BackendError:
+    """The error without the frames it passed through: kept with its sample, it would keep them and all they hold."""
+    log.debug("a request failed", exc_info=error)
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 @asynccontextmanager
 async def owned(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """A task that cannot outlive the block: leaving it cancels the task and waits until it is over."""
@@ -360,15 +368,19 @@ async def owned(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
         await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # seen: whoever cared has awaited the task
+        del task  # its exception's traceback holds this frame
 
 
 async def until_gone(gone: Coroutine[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
     """Run `work`; if `gone` ends first, cancel it, wait until it is over, and raise `ClientGoneError`."""
     async with owned(work) as task, owned(gone) as watch:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
+        try:
+            if not task.done():
+                raise ClientGoneError
+            return task.result()
+        finally:
+            del task, watch  # a traceback holds this frame, and with it everything
 
 
 async def repeat(job: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:

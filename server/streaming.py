@@ -4,6 +4,7 @@ The response writes its body itself, not through a generator: when the client le
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.jobs import Job, Result
 from server.metrics import Metrics
 from server.runtime import ClientGoneError, Runtime, owned, until_gone
 
+log = logging.getLogger("quorate.streaming")
 HEARTBEAT = b": thinking\n\n"
 DONE = b"data: [DONE]\n\n"
 UNREAD_SECONDS = 60.0
@@ -81,6 +83,11 @@ class Channel:
     def accepted(self) -> None:
         """See `server.jobs.Sink`."""
         self.opened.set()
+
+    async def end(self) -> None:
+        """Nothing more comes; waits while the client is slow."""
+        self.opened.set()
+        await self.events.put(None)
 
     async def relay(self, chunk: Chunk) -> None:
         """See `server.jobs.Sink`. Finish chunks wait for the compute report, unless the pass-through is exact."""
@@ -162,7 +169,7 @@ class StreamedAnswer(Response):
         try:
             await until_gone(hang_up(receive), self._serve(send))
         except ClientGoneError:
-            return
+            log.info("request %s: the client left", self._job.request_id)
 
     async def _serve(self, send: Send) -> None:
         async with owned(self._produce()) as program:
@@ -172,12 +179,14 @@ class StreamedAnswer(Response):
             await self._close(program, send)
 
     async def _produce(self) -> Result:
-        """The program; its end closes the channel."""
+        """The program; its end closes the channel. Not if it is cancelled: a full channel would keep it for ever."""
         try:
-            return await self._runtime.run(self._job, self._channel)
-        finally:
-            self._channel.opened.set()
-            await self._channel.events.put(None)
+            result = await self._runtime.run(self._job, self._channel)
+        except Exception:
+            await self._channel.end()
+            raise
+        await self._channel.end()
+        return result
 
     async def _open(self, program: asyncio.Task[Result], send: Send) -> None:
         """Headers once a backend has accepted a request, so that its refusal still gets a real status code.

@@ -222,17 +222,17 @@ def test_at_half_of_the_token_budget_only_the_furthest_goes_on(desk):
     program = desk.open(max_samples=8, max_tokens=100)
     run = collect(program, 8, width=8)
     step(run)
-    assert desk.live == [0, 1, 2, 3], "no more than four while nothing is known about their length"
-    for index, tokens in enumerate((10, 15, 12, 12)):
+    assert desk.live == [0, 1], "no more than two while nothing is known about their length"
+    for index, tokens in enumerate((20, 29)):
         program.progress(index, Usage(completion=tokens))
-    assert desk.live == [0, 1, 2, 3]
-    program.progress(0, Usage(completion=11))
+    assert desk.live == [0, 1]
+    program.progress(0, Usage(completion=21))
     assert desk.live == [1]
     step(run)
     assert desk.live == [1], "none is launched in their place before something has ended"
-    desk.finish(1, "a", tokens=20)
+    desk.finish(1, "a", tokens=30)
     step(run)
-    assert len(desk.live) == 2, "the 45 tokens that are left carry two more of twenty"
+    assert len(desk.live) == 1, "the 49 tokens that are left carry one more of thirty"
 
 
 def test_a_sample_that_the_token_budget_cannot_carry_is_not_begun(desk):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,8 @@ class Stage:
             await asyncio.sleep(0)
             if act.end == "rejected":
                 raise BackendRejected(400, {"message": "no"})
-            yield self._play(act)
+            async with aclosing(self._play(act)) as chunks:
+                yield chunks
         finally:
             self.open -= 1
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,8 @@ class ScriptedBackend:
         self.peak = max(self.peak, self.open)
         whole = False
         try:
-            yield self._play(script)
+            async with aclosing(self._play(script)) as chunks:
+                yield chunks
             whole = True
         finally:
             self.open -= 1

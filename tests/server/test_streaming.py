@@ -490,6 +490,15 @@ def test_the_engines_names_stay_out(gateway: Gateway) -> None:
     assert not re.search(r'secret-name|"up"', answer.text)
 
 
+def asgi_scope() -> dict[str, Any]:
+    """A POST to the chat route, as a server hands it to the application."""
+    return {
+        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
+        "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
+        "server": ("x", 80), "client": ("y", 1), "root_path": "", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+
+
 async def test_a_client_that_never_reads_is_given_up(
     gateway_settings: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -507,13 +516,8 @@ async def test_a_client_that_never_reads_is_given_up(
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
-        "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
-        "server": ("x", 80), "client": ("y", 1), "root_path": "", "asgi": {"version": "3.0"},
-    }  # fmt: skip
     async with app.router.lifespan_context(app), asyncio.timeout(5):
-        await app(scope, receive, send)
+        await app(asgi_scope(), receive, send)
         assert backend.open == 0
         assert app.state.gateway.runtime.scheduler.programs == 0
 
@@ -536,3 +540,29 @@ def test_lost_samples_are_logged_once(
     assert len(lines) == 1
     assert "r-1" in lines[0]
     assert "the cable was cut" in lines[0]
+
+
+async def test_a_full_channel_does_not_keep_a_cancelled_program(
+    gateway_settings: Any, script: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client stalls until the channel is full, and then leaves: the response ends, and nothing is left of it."""
+    backend = scripted(script(pieces=["x"] * (CHANNEL * 3)))
+    app = create_app(gateway_settings(), backends={"scripted": backend})
+    ask = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    messages = [{"type": "http.request", "body": json.dumps(ask).encode(), "more_body": False}]
+    left = asyncio.Event()
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            asyncio.get_running_loop().call_later(0.1, left.set)
+            await asyncio.Event().wait()
+
+    async with app.router.lifespan_context(app), asyncio.timeout(5):
+        await app(asgi_scope(), receive, send)
+        assert backend.open == 0

@@ -224,8 +224,8 @@ def test_a_rejected_request_is_not_repeated():
 def test_the_token_budget_ends_the_sampling_with_what_is_known():
     """Running samples are cut when the tokens are spent; the votes until then decide."""
     script = [says("a", 10, 4), says("b", 10, 4), says("a", 10, 4), *[says("a", 100, 100)] * 13]
-    ended = run(script, budget={"max_tokens": 60}, spare=2)
-    assert 60 <= ended.ledger.completion_tokens < 60 + 8, "eight tokens a nanosecond"
+    ended = run(script, budget={"max_tokens": 120}, spare=2)
+    assert 120 <= ended.ledger.completion_tokens < 120 + 8, "eight tokens a nanosecond"
     assert ended.answer.stop_reason is StopReason.MAX_TOKENS
     assert ended.answer.distribution == (("a", 2), ("b", 1))
 
