@@ -83,8 +83,9 @@ class Runtime:
         self.metrics.program_started()
         try:
             result = await live.run()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self.metrics.client_gone(job.model, stream=not job.plain, tokens=live.fates())
+            error.__traceback__ = None  # asyncio's task group keeps the error in a frame that the error keeps
             raise
         except QuorateError as error:
             self.metrics.program_failed(job.model, error.type, error.status, live.fates())

@@ -23,7 +23,7 @@ from server.runtime import owned
 log = logging.getLogger("quorate.serving")
 FAREWELL_SECONDS = 1.0
 """How long the errors of requests that were broken off may take to reach their clients."""
-GC_THRESHOLDS = (10_000, 10, 10)
+GC_THRESHOLDS = (50_000, 20, 20)
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """`localhost` names an IPv6 address on machines that have none."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
