@@ -34,6 +34,7 @@ class StopReason(StrEnum):
 
     CERTAIN = "certain"
     CURTAILED = "curtailed"
+    FUTILE = "futile"
     MAX_SAMPLES = "max_samples"
     MAX_TOKENS = "max_tokens"
     DEADLINE = "deadline"
@@ -53,6 +54,26 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.reasoning + other.reasoning)
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure the model's tokens were in one sample, in nats.
+
+    Token confidence is the mean negative log-probability of the top-k candidates (higher: more peaked), group
+    confidence its mean over a window of tokens: DeepConf (arXiv 2508.15260), section 3. `mean` is over the whole
+    sample, `bottom` over its lowest tenth of groups, `lowest` its lowest group, `tail` its last window.
+    `logprob` is the mean log-probability of the tokens chosen (at most 0), over `tokens` tokens; `answer` the same
+    over the tokens of the final answer alone, where it could be told apart.
+    """
+
+    mean: float
+    bottom: float
+    lowest: float
+    tail: float
+    logprob: float
+    tokens: int
+    answer: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,8 @@ class Sample:
     error: QuorateError | None = None
     empty: bool = False
     """Whole, but nothing was said outside of the reasoning: never a vote, an answer only where there is no other."""
+    confidence: Confidence | None = None
+    """Known only where the strategy asked for log-probabilities."""
 
     @property
     def usable(self) -> bool:

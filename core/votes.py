@@ -1,19 +1,8 @@
 """Votes over canonical answers, and the certainty that follows from the counts."""
 
-from math import comb
-
+from core.certainty import beta_certainty
+from core.evidence import Ballot, Evidence
 from core.types import Answer, Outcome, Sample, StopReason
-
-
-def beta_certainty(lead: int, second: int) -> float:
-    """P(p > 1/2) for p ~ Beta(lead + 1, second + 1): the leader is the more probable of the top two.
-
-    Counts in, probability out. Equals `1 - I_{1/2}(lead + 1, second + 1)`, here by the binomial identity, exact and
-    without SciPy. Source: Adaptive-Consistency (arXiv 2305.11860), section 3.2. Smallest votes that reach 0.95:
-    4-0, 6-1, 8-2, 9-3.
-    """
-    n = lead + second + 1
-    return sum(comb(n, k) for k in range(lead + 1)) / (1 << n)
 
 
 class Votes:
@@ -23,6 +12,7 @@ class Votes:
         self._tally: dict[str, int] = {}
         self._first: dict[str, Sample] = {}
         self._fallback: Sample | None = None
+        self.ballots: list[Ballot] = []
         self.finished = 0
         self.whole = 0
 
@@ -34,6 +24,7 @@ class Votes:
             self._fallback = sample
         if sample.answer is None:
             return
+        self.ballots.append(Ballot(sample.answer, sample.usage.completion, sample.confidence))
         self._tally[sample.answer] = self._tally.get(sample.answer, 0) + 1
         self._first.setdefault(sample.answer, sample)
 
@@ -72,6 +63,11 @@ class Votes:
         """The first sample that gave the leading answer; without votes the first whole sample."""
         leader = self.leader
         return self._fallback if leader is None else self._first[leader]
+
+    def evidence(self, *, remaining: int, running: tuple[int, ...] = ()) -> Evidence:
+        """The evidence that this tally holds while `remaining` samples may still vote. The ballots are not copied."""
+        counts = tuple(sorted(self._tally.values(), reverse=True))
+        return Evidence(counts, remaining, self.finished, self.whole, self.ballots, running)
 
     def answer(self, stop_reason: StopReason) -> Answer:
         """The tally as it stands, as an answer."""

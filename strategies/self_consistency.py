@@ -6,17 +6,9 @@ Self-consistency: Wang et al. (arXiv 2203.11171). Stopping: Adaptive-Consistency
 
 from core.budget import Budget
 from core.context import Context
-from core.stopping import (
-    Evidence,
-    Rule,
-    at_least,
-    certain,
-    curtailed,
-    fewest_to_stop,
-    incomparable,
-    out_of_reach,
-    truncating,
-)
+from core.stopping.consistency import adaptive_consistency
+from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
+from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, StopReason
 from core.votes import Votes
 from strategies.answers import Kind, expected_kind
@@ -31,7 +23,7 @@ def stopping_rule(budget: Budget, incomparable_after: int) -> Rule:
     A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
     """
     target = budget.certainty
-    settled = certain(target) | (out_of_reach(target) if budget.abstain else curtailed())
+    settled = adaptive_consistency(target) | (out_of_reach(target) if budget.abstain else curtailment())
     idle = incomparable(incomparable_after) | truncating(TRUNCATED_AFTER)
     return at_least(budget.min_samples) & (idle | settled)
 
@@ -54,14 +46,14 @@ async def self_consistency(ctx: Context, *, width: int = 8, spare: int = 2, inco
     rule = stopping_rule(budget, budget.max_samples if promised else incomparable_after)
     votes = Votes()
     async with ctx.fan_out(budget.max_samples, width=width) as samples:
-        evidence = Evidence.of(votes, remaining=samples.remaining)
-        samples.width = min(width, fewest_to_stop(rule, evidence) + spare)
+        evidence = votes.evidence(remaining=samples.remaining)
+        samples.width = min(width, fewest_to_stop(rule, evidence, limit=width) + spare)
         async for sample in samples:
             votes.add(sample)
             ctx.report(votes.answer(StopReason.DEADLINE))
-            evidence = Evidence.of(votes, remaining=samples.remaining)
+            evidence = votes.evidence(remaining=samples.remaining)
             reason = rule(evidence)
             if reason is not None:
                 return budget.settle(votes.answer(reason))
-            samples.width = min(width, fewest_to_stop(rule, evidence) + spare)
+            samples.width = min(width, fewest_to_stop(rule, evidence, limit=width) + spare)
     return budget.settle(votes.answer(samples.ended_by))

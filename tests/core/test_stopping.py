@@ -4,33 +4,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.stopping import Evidence, Rule, at_least, certain, curtailed, incomparable
+from core.evidence import Evidence
+from core.stopping.consistency import adaptive_consistency
+from core.stopping.guards import at_least, curtailment, incomparable
+from core.stopping.rule import Rule
 from core.types import Outcome, Sample, StopReason
 from core.votes import Votes
 
 YES = Rule("yes", lambda _: StopReason.CERTAIN)
 ALSO = Rule("also", lambda _: StopReason.LOAD)
 NO = Rule("no", lambda _: None)
-NOTHING = Evidence(0, 0, 16)
+NOTHING = Evidence((), 16)
 
 
 @pytest.mark.parametrize(
     ("rule", "evidence", "reason"),
     [
-        (certain(0.95), Evidence(4, 0, 12), StopReason.CERTAIN),
-        (certain(0.95), Evidence(3, 0, 13), None),
-        (certain(0.95), Evidence(5, 1, 10), None),
-        (certain(0.5), Evidence(0, 0, 16), None),
-        (certain(0.5), Evidence(1, 1, 14), StopReason.CERTAIN),
-        (curtailed(), Evidence(5, 2, 2), StopReason.CURTAILED),
-        (curtailed(), Evidence(5, 2, 3), None),
-        (curtailed(), Evidence(5, 2, 0), None),
-        (curtailed(), Evidence(0, 0, 0), None),
-        (at_least(3), Evidence(2, 0, 5, finished=2), None),
-        (at_least(3), Evidence(2, 0, 5, finished=3), StopReason.MAX_SAMPLES),
-        (incomparable(3), Evidence(0, 0, 5, finished=3, whole=3), StopReason.SINGLE),
-        (incomparable(3), Evidence(0, 0, 5, finished=3, whole=2), None),
-        (incomparable(3), Evidence(1, 0, 5, voters=1, finished=4, whole=4), None),
+        (adaptive_consistency(0.95), Evidence((4,), 12), StopReason.CERTAIN),
+        (adaptive_consistency(0.95), Evidence((3,), 13), None),
+        (adaptive_consistency(0.95), Evidence((5, 1), 10), None),
+        (adaptive_consistency(0.5), Evidence((), 16), None),
+        (adaptive_consistency(0.5), Evidence((1, 1), 14), StopReason.CERTAIN),
+        (curtailment(), Evidence((5, 2), 2), StopReason.CURTAILED),
+        (curtailment(), Evidence((5, 2), 3), None),
+        (curtailment(), Evidence((5, 2), 0), None),
+        (curtailment(), Evidence((), 0), None),
+        (at_least(3), Evidence((2,), 5, finished=2), None),
+        (at_least(3), Evidence((2,), 5, finished=3), StopReason.MAX_SAMPLES),
+        (incomparable(3), Evidence((), 5, finished=3, whole=3), StopReason.SINGLE),
+        (incomparable(3), Evidence((), 5, finished=3, whole=2), None),
+        (incomparable(3), Evidence((1,), 5, finished=4, whole=4), None),
     ],
 )
 def test_each_rule_on_its_boundary(rule, evidence, reason):
@@ -58,8 +61,8 @@ def test_rules_compose(rule, reason):
 
 def test_a_composed_rule_says_what_it_is():
     """The name spells the composition, for the stop record."""
-    rule = at_least(3) & (certain(0.9) | curtailed())
-    assert rule.name == "(at_least(3) & (certain(0.9) | curtailed()))"
+    rule = at_least(3) & (adaptive_consistency(0.9) | curtailment())
+    assert rule.name == "(at-least-3 & (adaptive-consistency-0.9 | curtailment))"
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=24))
@@ -68,8 +71,8 @@ def test_curtailment_never_changes_the_answer_of_the_full_budget(answers):
     votes, stopped = Votes(), None
     for index, answer in enumerate(answers):
         votes.add(Sample(index, Outcome.FINISHED, answer))
-        evidence = Evidence.of(votes, remaining=len(answers) - index - 1)
-        if stopped is None and curtailed()(evidence):
+        evidence = votes.evidence(remaining=len(answers) - index - 1)
+        if stopped is None and curtailment()(evidence):
             stopped = votes.leader
     assert stopped in (None, votes.leader)
 
@@ -81,6 +84,6 @@ def test_curtailment_is_as_early_as_losslessness_allows(answers):
     for index, answer in enumerate(answers):
         votes.add(Sample(index, Outcome.FINISHED, answer))
         remaining = len(answers) - index - 1
-        if remaining and not curtailed()(Evidence.of(votes, remaining=remaining)):
+        if remaining and not curtailment()(votes.evidence(remaining=remaining)):
             lead, second = votes.top_two
             assert second + remaining >= lead

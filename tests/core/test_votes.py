@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.certainty import beta_certainty
 from core.types import Outcome, Sample, StopReason
-from core.votes import Votes, beta_certainty
+from core.votes import Votes
 
 COUNTS = st.integers(0, 60)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.budget import Budget
+from core.certainty import beta_certainty
 from core.errors import BackendBroken, BackendRejected, NoAnswer
 from core.types import NANOS, Outcome, Prompt, Sample, StopReason, Usage
-from core.votes import beta_certainty
 from scheduler.scheduler import Scheduler
 from sim.kernel import Kernel
 from sim.types import Arrival, Drawn

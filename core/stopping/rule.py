@@ -1,0 +1,50 @@
+"""What a stopping rule is, and how many samples it can still need."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.evidence import Evidence
+from core.types import StopReason
+
+Check = Callable[[Evidence], StopReason | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A named check that composes with `|` and `&`.
+
+    `ballots`: it reads the single ballots, not the counts alone; `confidence`: it needs their token confidences.
+    """
+
+    name: str
+    check: Check
+    ballots: bool = False
+    confidence: bool = False
+
+    def __call__(self, evidence: Evidence) -> StopReason | None:
+        return self.check(evidence)
+
+    def __or__(self, other: "Rule") -> "Rule":
+        """Stop when either does; the left one's reason wins."""
+        return self._with(other, "|", lambda e: self.check(e) or other.check(e))
+
+    def __and__(self, other: "Rule") -> "Rule":
+        """Stop when both do; the right one's reason is given (guards stand on the left)."""
+        return self._with(other, "&", lambda e: other.check(e) if self.check(e) else None)
+
+    def _with(self, other: "Rule", sign: str, check: Check) -> "Rule":
+        ballots, confidence = self.ballots or other.ballots, self.confidence or other.confidence
+        return Rule(f"({self.name} {sign} {other.name})", check, ballots, confidence)
+
+
+def fewest_to_stop(rule: Rule, evidence: Evidence, *, limit: int | None = None) -> int:
+    """How many samples must still complete, at the least, before the rule can stop: if all of them back the leader.
+
+    Samples in flight beyond this number cannot be needed on the most favourable course, so they only buy latency.
+    At least 1; at most `limit`, and what remains.
+    """
+    most = evidence.remaining if limit is None else min(limit, evidence.remaining)
+    for more in range(1, most):
+        if rule(evidence.agreed(more, ballots=rule.ballots)) is not None:
+            return more
+    return max(1, most)
