@@ -8,27 +8,35 @@ from core.budget import Budget
 from core.context import Context
 from core.stopping.consistency import adaptive_consistency
 from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
+from core.stopping.names import rule_named
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, StopReason
 from core.votes import Votes
 from strategies.answers import Kind, expected_kind
 
+DEFAULT = "default"
 TRUNCATED_AFTER = 5
 """Samples that all ran into their token limit after which no more are made."""
 
 
-def stopping_rule(budget: Budget, incomparable_after: int) -> Rule:
-    """The default rule: certain or curtailed (not before `min_samples`), or nothing to compare.
+def stopping_rule(budget: Budget, incomparable_after: int, rule: str = DEFAULT) -> Rule:
+    """The rule named (not before `min_samples`), or nothing to compare.
 
     A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
     """
-    target = budget.certainty
-    settled = adaptive_consistency(target) | (out_of_reach(target) if budget.abstain else curtailment())
     idle = incomparable(incomparable_after) | truncating(TRUNCATED_AFTER)
+    settled = _default(budget) if rule == DEFAULT else rule_named(rule)
     return at_least(budget.min_samples) & (idle | settled)
 
 
-async def self_consistency(ctx: Context, *, width: int = 8, spare: int = 2, incomparable_after: int = 5) -> Answer:
+def _default(budget: Budget) -> Rule:
+    target = budget.certainty
+    return adaptive_consistency(target) | (out_of_reach(target) if budget.abstain else curtailment())
+
+
+async def self_consistency(
+    ctx: Context, *, rule: str = DEFAULT, width: int = 8, spare: int = 2, incomparable_after: int = 5
+) -> Answer:
     """Sample in parallel, vote on the answers, stop on the lead; what still runs is aborted.
 
     In flight are the fewest samples that could settle the answer if they agreed, plus `spare`, never more than `width`:
@@ -36,6 +44,7 @@ async def self_consistency(ctx: Context, *, width: int = 8, spare: int = 2, inco
 
     Args:
         ctx: The program.
+        rule: When to stop, by name (`core.stopping.names`).
         width: Samples in flight at most.
         spare: Samples in flight beyond the fewest that could settle the answer; buys latency with tokens.
         incomparable_after: Whole samples without any comparable answer (free text) after which to give up voting. Not
@@ -43,17 +52,17 @@ async def self_consistency(ctx: Context, *, width: int = 8, spare: int = 2, inco
     """
     budget = ctx.budget
     promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
-    rule = stopping_rule(budget, budget.max_samples if promised else incomparable_after)
+    stop = stopping_rule(budget, budget.max_samples if promised else incomparable_after, rule)
     votes = Votes()
     async with ctx.fan_out(budget.max_samples, width=width) as samples:
         evidence = votes.evidence(remaining=samples.remaining)
-        samples.width = min(width, fewest_to_stop(rule, evidence, limit=width) + spare)
+        samples.width = min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
         async for sample in samples:
             votes.add(sample)
             ctx.report(votes.answer(StopReason.DEADLINE))
             evidence = votes.evidence(remaining=samples.remaining)
-            reason = rule(evidence)
+            reason = stop(evidence)
             if reason is not None:
                 return budget.settle(votes.answer(reason))
-            samples.width = min(width, fewest_to_stop(rule, evidence, limit=width) + spare)
+            samples.width = min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
     return budget.settle(votes.answer(samples.ended_by))
