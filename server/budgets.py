@@ -15,9 +15,10 @@ from core.budget import Budget
 from core.context import Strategy
 from core.errors import InvalidRequest, UnknownModel
 from server.mistakes import mistakes, shortened
-from server.options import strategy_named, validate
+from server.options import options_model, strategy_named, validate
 from server.schemas import MAX_SAMPLES, BudgetObject, BudgetSpelling, ChatRequest
 from server.settings import PRESETS, ModelSettings, Settings
+from strategies.selectors import selector_named
 
 HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
     "samples": ("max_samples", int),
@@ -36,7 +37,6 @@ EFFORT_PRESETS: Mapping[str, str] = {
 }
 HEADER_CHARACTERS = 10_000
 SUFFIXES = tuple(PRESETS)
-SELECTORS = ("majority",)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
 NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
 """What Python's own constructors are asked about: they would take underscores and other scripts' digits, too."""
@@ -199,6 +199,7 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
     given = spelling.model_dump(exclude_none=True, exclude={"strategy"})
     if spelling.strategy is not None:
         given["strategy"] = spelling.strategy
+        given.setdefault("selector", None)  # the operator's was meant for the operator's strategy
     if spelling.max_samples is not None and spelling.min_samples is None and auto.min_samples is not None:
         given["min_samples"] = min(auto.min_samples, spelling.max_samples)
     return auto.model_copy(update=given)
@@ -212,10 +213,8 @@ def _raised(wish: BudgetObject) -> BudgetObject:
 
 
 def _refuse_unavailable(wish: BudgetObject) -> None:
-    if wish.selector is not None and wish.selector not in SELECTORS:
-        raise InvalidRequest(
-            f"Unknown selector '{wish.selector}'. Available: {', '.join(SELECTORS)}.", param="compute_budget.selector"
-        )
+    if wish.selector is not None:
+        selector_named(wish.selector)
     if wish.escalate:
         raise InvalidRequest("No escalation is configured on this gateway.", param="compute_budget.escalate")
 
@@ -253,10 +252,23 @@ def _strategy(wish: BudgetObject, samples: int) -> tuple[Strategy, Mapping[str, 
     name = choice if isinstance(choice, str) else choice.name if choice is not None else None
     extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
     strategy = strategy_named("self_consistency" if name is None else name)
-    options = validate(strategy, extra) if extra else {}
+    options = _with_selector(strategy, validate(strategy, extra) if extra else {}, wish.selector)
     if samples == 1:
         return strategy_named("direct"), {}
     return strategy, options
+
+
+def _with_selector(strategy: Strategy, options: dict[str, Any], selector: str | None) -> dict[str, Any]:
+    """The options with the selector among them, which may have been said there, too."""
+    if selector is None:
+        if "selector" in options:
+            selector_named(options["selector"])
+        return options
+    if "selector" not in options_model(strategy).model_fields:
+        raise InvalidRequest(f"The strategy '{strategy.__name__}' takes no selector.", param="compute_budget.selector")
+    if options.get("selector", selector) != selector:
+        raise InvalidRequest("The selector is said twice, differently.", param="compute_budget.selector")
+    return {**options, "selector": selector}
 
 
 def forwarded(body: Mapping[str, Any], model: ModelSettings) -> dict[str, Any]:

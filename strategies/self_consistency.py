@@ -10,13 +10,15 @@ from core.stopping.consistency import adaptive_consistency
 from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
 from core.stopping.names import rule_named
 from core.stopping.rule import Rule, fewest_to_stop
-from core.types import Answer, StopReason
-from core.votes import Votes
+from core.types import Answer, Prompt, StopReason
 from strategies.answers import Kind, expected_kind
+from strategies.selectors import Selector, selector_named, votes_for
 
 DEFAULT = "default"
 TRUNCATED_AFTER = 5
 """Samples that all ran into their token limit after which no more are made."""
+TOP_LOGPROBS = 20
+"""Candidates per token that a confidence is made of: k of DeepConf, and the most that OpenAI's API gives."""
 
 
 def stopping_rule(budget: Budget, incomparable_after: int, rule: str = DEFAULT) -> Rule:
@@ -34,8 +36,19 @@ def _default(budget: Budget) -> Rule:
     return adaptive_consistency(target) | (out_of_reach(target) if budget.abstain else curtailment())
 
 
+def _prompt(ctx: Context, choose: Selector) -> Prompt:
+    """What is asked of every sample: with log-probabilities where the selector reads confidences."""
+    return ctx.prompt.with_body(logprobs=True, top_logprobs=TOP_LOGPROBS) if choose.confidence else ctx.prompt
+
+
 async def self_consistency(
-    ctx: Context, *, rule: str = DEFAULT, width: int = 8, spare: int = 2, incomparable_after: int = 5
+    ctx: Context,
+    *,
+    rule: str = DEFAULT,
+    selector: str = "majority",
+    width: int = 8,
+    spare: int = 2,
+    incomparable_after: int = 5,
 ) -> Answer:
     """Sample in parallel, vote on the answers, stop on the lead; what still runs is aborted.
 
@@ -45,6 +58,7 @@ async def self_consistency(
     Args:
         ctx: The program.
         rule: When to stop, by name (`core.stopping.names`).
+        selector: Which sample is the answer, by name (`strategies.selectors`). The plain vote decides when to stop.
         width: Samples in flight at most.
         spare: Samples in flight beyond the fewest that could settle the answer; buys latency with tokens.
         incomparable_after: Whole samples without any comparable answer (free text) after which to give up voting. Not
@@ -53,8 +67,9 @@ async def self_consistency(
     budget = ctx.budget
     promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
     stop = stopping_rule(budget, budget.max_samples if promised else incomparable_after, rule)
-    votes = Votes()
-    async with ctx.fan_out(budget.max_samples, width=width) as samples:
+    choose = selector_named(selector)
+    votes = votes_for(choose)
+    async with ctx.fan_out(budget.max_samples, width=width, prompt=_prompt(ctx, choose)) as samples:
         evidence = votes.evidence(remaining=samples.remaining)
         samples.width = min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
         async for sample in samples:

@@ -87,7 +87,8 @@ def test_object(gateway_settings: MakeSettings) -> None:
     budget = plan.budget
     assert (budget.max_samples, budget.min_samples, budget.max_tokens) == (12, 3, 5000)
     assert (budget.max_seconds, budget.certainty, budget.abstain) == (7.0, 0.8, True)
-    assert (plan.name, plan.options, plan.priority) == ("self_consistency", {"width": 4}, -3)
+    assert (plan.name, plan.priority) == ("self_consistency", -3)
+    assert plan.options == {"width": 4, "selector": "majority"}
     assert plan.include == {"samples", "trace"}
 
 
@@ -189,6 +190,10 @@ def test_ceilings_are_told(gateway_settings: MakeSettings, key: str, ceiling: in
         ("strategy", {"width": 3}),
         ("strategy", []),
         ("selector", "best"),
+        ("selector", ""),
+        ("selector", "deepconf-tail"),
+        ("selector", "deepconf-tail-2"),
+        ("selector", "majority-or-abstain-0"),
         ("selector", 1),
         ("escalate", True),
         ("escalate", "bigger-model"),

@@ -50,8 +50,8 @@ class Script:
         self.width = None
         self.ended_by = StopReason.MAX_SAMPLES
 
-    def fan_out(self, n, *, width=None):
-        self.planned, self.width = n, width
+    def fan_out(self, n, *, width=None, prompt=None):
+        self.planned, self.width, self.asked = n, width, prompt
         return self
 
     def report(self, answer):

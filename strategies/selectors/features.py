@@ -1,0 +1,85 @@
+"""Votes weighted by what the text looks like: its length, its doubts, its steps. No model, no log-probabilities."""
+
+import re
+from collections.abc import Sequence
+from statistics import fmean
+
+from core.errors import InvalidRequest
+from core.types import Sample
+from strategies.answers import split_reasoning
+from strategies.selectors.selection import Score, Selection, Selector, length, plain, scored, top, voters, weighted
+
+HEDGES = frozenset(
+    "apparently could guess hopefully likely maybe might perhaps possibly presumably probably roughly seemingly seems "
+    "somewhat supposedly unclear unlikely unsure".split()
+)
+"""Words of doubt."""
+MARKERS = frozenset("actually alternatively hm hmm hmmm mistake oops recheck reconsider rethink wait".split())
+"""Words with which a thought turns around."""
+_WORD = re.compile(r"[a-z']+")
+_SENTENCE = re.compile(r"[.!?](?:\s|$)")
+
+
+def features() -> Selector:
+    """A vote in which short samples with few doubts weigh more: 1 / (1 + mean of three relative features).
+
+    The features are the completion tokens and the rates of hedges and of thinking markers per word, each over its mean
+    among the voters: the average sample weighs 1/2, one of twice the features 1/3. "Think Deep, Think Fast" (arXiv
+    2504.14047) finds that right answers of reasoning models are shorter and have fewer of both; it gives no weights,
+    and its word lists are not ours.
+    """
+    return Selector("features", _by_features, text=True)
+
+
+def _by_features(samples: Sequence[Sample]) -> Selection:
+    voting = voters(samples)
+    columns = [scored(voting, feature) for feature in (length, word_rate(HEDGES), word_rate(MARKERS))]
+    relative = [_relative([value for _, value in column]) for column in columns if column]
+    if len(relative) < len(columns):
+        return plain(samples)
+    weights = [1.0 / (1.0 + fmean(row)) for row in zip(*relative, strict=True)]
+    return weighted(list(zip(voting, weights, strict=True))) or plain(samples)
+
+
+def _relative(values: Sequence[float]) -> list[float]:
+    """Over their mean; all 1 where all are 0."""
+    mean = fmean(values)
+    return [value / mean if mean else 1.0 for value in values]
+
+
+def word_rate(words: frozenset[str]) -> Score:
+    """Share of a sample's words that are among these, whole and in any case; None where it has no words."""
+
+    def rate(sample: Sample) -> float | None:
+        said = _WORD.findall(text_of(sample).lower())
+        return sum(word in words for word in said) / len(said) if said else None
+
+    return rate
+
+
+def complexity(share: float) -> Selector:
+    """The majority among the samples with the most steps, `share` of the voters rounded up.
+
+    Complexity-based consistency (Fu et al., arXiv 2210.00720): for models that reason in lines of their answer; the
+    opposite holds for those that think at length (arXiv 2504.14047).
+    """
+    if not 0 < share <= 1:
+        raise InvalidRequest("complexity keeps a share above 0 and at most 1.", param="selector")
+
+    def choose(samples: Sequence[Sample]) -> Selection:
+        known = scored(voters(samples), steps)
+        return plain([sample for sample, _ in top(known, share)]) if known else plain(samples)
+
+    return Selector(f"complexity-{share:g}", choose, text=True)
+
+
+def steps(sample: Sample) -> float | None:
+    """Lines that say something, or sentences where all is on one line; None without text."""
+    text = text_of(sample)
+    lines = sum(1 for line in text.splitlines() if line.strip())
+    return float(lines if lines > 1 else max(1, len(_SENTENCE.findall(text)))) if lines else None
+
+
+def text_of(sample: Sample) -> str:
+    """What a sample thought and said, one after the other."""
+    return "\n".join(filter(None, split_reasoning(sample.message)))

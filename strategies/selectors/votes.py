@@ -1,0 +1,55 @@
+"""A vote that counts as always, and whose answer is chosen by a selector."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from core.certainty import beta_certainty
+from core.types import Answer, Sample, StopReason
+from core.votes import Votes
+from strategies.selectors.selection import Selection, Selector
+
+LAG = 16
+"""While sampling goes on, a selection stands until a sixteenth more samples have finished: the work stays linear."""
+
+
+class SelectedVotes(Votes):
+    """The plain vote decides when to stop (counts, evidence and leader are its own), the selector what is said.
+
+    An answer other than the leader's has the certainty that the counts give it against the leader: at most 1/2. Where
+    the selector abstains, the leader is kept as the sample, with the stop reason `abstained`.
+    """
+
+    def __init__(self, selector: Selector) -> None:
+        super().__init__()
+        self._selector = selector
+        self._samples: list[Sample] = []
+        self._selection = Selection(None)
+        self._due = 0
+
+    def add(self, sample: Sample) -> None:
+        """See `core.votes.Votes.add`; the sample is kept for the selector."""
+        super().add(sample)
+        self._samples.append(sample)
+
+    def answer(self, stop_reason: StopReason) -> Answer:
+        """What the selector chooses. As a report in case of the deadline it may lag by a sixteenth of the samples."""
+        if stop_reason is not StopReason.DEADLINE or len(self._samples) >= self._due:
+            self._selection = self._selector(self._samples)
+            self._due = len(self._samples) + max(1, len(self._samples) // LAG)
+        plain = super().answer(stop_reason)
+        chosen = self._selection.sample
+        if chosen is None:
+            return replace(plain, stop_reason=StopReason.ABSTAINED) if self._samples else plain
+        return replace(plain, sample=chosen, certainty=self._certainty(chosen, plain))
+
+    def _certainty(self, chosen: Sample, plain: Answer) -> float | None:
+        """By the counts: the chosen answer against the strongest other."""
+        if chosen.answer is None or chosen.answer == self.leader:
+            return plain.certainty
+        counts: Mapping[str, int] = dict(plain.distribution)
+        return beta_certainty(counts[chosen.answer], self.top_two[0])
+
+
+def votes_for(selector: Selector) -> Votes:
+    """The tally that answers by this selector; the plain majority keeps no samples beyond the first of each answer."""
+    return Votes() if selector.name == "majority" else SelectedVotes(selector)

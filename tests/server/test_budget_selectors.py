@@ -1,0 +1,54 @@
+"""Which selectors a request may ask for, and how they reach the strategy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.errors import InvalidRequest
+from server.bodies import parse
+from server.budgets import Plan, resolve
+from server.schemas import BudgetObject
+from server.settings import Settings
+
+MakeSettings = Callable[..., Settings]
+
+
+def plan_of(settings: Settings, **fields: Any) -> Plan:
+    """The plan for a chat request with these fields."""
+    return resolve(settings, parse({"model": "m", "messages": [{"role": "user", "content": "?"}], **fields}), {})[1]
+
+
+@pytest.mark.parametrize("selector", ["majority", "deepconf-tail-0.1", "best-of-shortest", "rpc-or-abstain-0.5"])
+def test_selectors_reach_the_strategy(gateway_settings: MakeSettings, selector: str) -> None:
+    """Every selector that can be spelled is an option of the strategy; said there it is the same."""
+    for budget in ({"selector": selector}, {"strategy": {"name": "self_consistency", "selector": selector}}):
+        assert plan_of(gateway_settings(), compute_budget=budget).options == {"selector": selector}
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        {"strategy": "direct", "selector": "majority"},
+        {"strategy": {"name": "self_consistency", "selector": "best"}},
+        {"strategy": {"name": "self_consistency", "selector": "rpc"}, "selector": "majority"},
+    ],
+)
+def test_selectors_that_cannot_be_used_are_refused(gateway_settings: MakeSettings, budget: dict[str, Any]) -> None:
+    """A strategy that selects nothing, an unknown name among the options, two different ones: refused by the key."""
+    with pytest.raises(InvalidRequest) as caught:
+        plan_of(gateway_settings(), compute_budget=budget)
+    assert (caught.value.status, caught.value.param) == (400, "compute_budget.selector")
+
+
+def test_one_sample_needs_no_selector(gateway_settings: MakeSettings) -> None:
+    """Where only one sample is made there is nothing to select: it is no mistake to have asked for it."""
+    plan = plan_of(gateway_settings(), compute_budget={"selector": "rpc"}, temperature=0)
+    assert (plan.name, plan.options) == ("direct", {})
+
+
+def test_the_operators_selector_goes_with_the_operators_strategy(gateway_settings: MakeSettings) -> None:
+    """A client that names a strategy is not refused for a selector that it did not name."""
+    settings = gateway_settings(presets={"auto": BudgetObject(max_samples=8, selector="rpc")})
+    assert plan_of(settings, compute_budget={"max_samples": 4}).options == {"selector": "rpc"}
+    assert plan_of(settings, compute_budget={"strategy": "direct"}).options == {}
