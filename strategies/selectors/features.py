@@ -7,7 +7,7 @@ from statistics import fmean
 from core.errors import InvalidRequest
 from core.types import Sample
 from strategies.answers import split_reasoning
-from strategies.selectors.selection import Score, Selection, Selector, length, plain, scored, top, voters, weighted
+from strategies.selectors.selection import Selection, Selector, length, plain, scored, top, voters, weighted
 
 HEDGES = frozenset(
     "apparently could guess hopefully likely maybe might perhaps possibly presumably probably roughly seemingly seems "
@@ -33,28 +33,25 @@ def features() -> Selector:
 
 def _by_features(samples: Sequence[Sample]) -> Selection:
     voting = voters(samples)
-    columns = [scored(voting, feature) for feature in (length, word_rate(HEDGES), word_rate(MARKERS))]
-    relative = [_relative([value for _, value in column]) for column in columns if column]
-    if len(relative) < len(columns):
+    rows = [row for sample in voting if (row := measures(sample)) is not None]
+    if not rows or len(rows) < len(voting):
         return plain(samples)
-    weights = [1.0 / (1.0 + fmean(row)) for row in zip(*relative, strict=True)]
+    means = [fmean(column) for column in zip(*rows, strict=True)]
+    weights = [1.0 / (1.0 + fmean(map(_relative, row, means))) for row in rows]
     return weighted(list(zip(voting, weights, strict=True))) or plain(samples)
 
 
-def _relative(values: Sequence[float]) -> list[float]:
-    """Over their mean; all 1 where all are 0."""
-    mean = fmean(values)
-    return [value / mean if mean else 1.0 for value in values]
+def _relative(value: float, mean: float) -> float:
+    """Over the mean; 1 where all are 0."""
+    return value / mean if mean else 1.0
 
 
-def word_rate(words: frozenset[str]) -> Score:
-    """Share of a sample's words that are among these, whole and in any case; None where it has no words."""
-
-    def rate(sample: Sample) -> float | None:
-        said = _WORD.findall(text_of(sample).lower())
-        return sum(word in words for word in said) / len(said) if said else None
-
-    return rate
+def measures(sample: Sample) -> tuple[float, float, float] | None:
+    """Completion tokens, hedges per word and markers per word, in whole words of any case; None without words."""
+    tokens, words = length(sample), _WORD.findall(text_of(sample).lower())
+    if tokens is None or not words:
+        return None
+    return tokens, sum(map(HEDGES.__contains__, words)) / len(words), sum(map(MARKERS.__contains__, words)) / len(words)
 
 
 def complexity(share: float) -> Selector:

@@ -1,5 +1,8 @@
 """How selectors are spelled, what they say that they need, and which spellings mean nothing."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +66,11 @@ def test_no_text_breaks_the_parser(spelling):
         assert callable(selector_named(spelling))
     except InvalidRequest as error:
         assert error.param == "compute_budget.selector"
+
+
+def test_the_documentation_lists_every_selector():
+    """The table of docs/strategies.md names exactly those that can be asked for; capitals stand for a number."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    table = page.split("| selector |")[1].split("\n\n")[0].splitlines()[2:]
+    named = [name for row in table for name in re.findall(r"`([a-z-]+?)(?:-[A-Z]+)?`", row.split("|")[1])]
+    assert sorted(named) == sorted(SELECTORS)
