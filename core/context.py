@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.budget import Budget, Ledger
+from core.confidence import WINDOW
 from core.types import Answer, Prompt, RequestKind, Sample, StopReason
 
 
@@ -12,6 +13,9 @@ class Samples(Protocol):
     """A fan-out in progress: a scope that aborts what still runs when left, and yields samples as they complete.
 
     `width` bounds the samples in flight. It may be changed at any time; what already runs is never aborted for it.
+
+    With `every` it also yields running samples (`Outcome.RUNNING`), each time one has made so many more tokens: its
+    message, usage and confidence so far. One that has ended meanwhile is not shown any more.
     """
 
     width: int
@@ -27,6 +31,16 @@ class Samples(Protocol):
     @property
     def ended_by(self) -> StopReason:
         """Why the iteration ended by itself: all samples done, or a limit of the budget."""
+
+    def abort(self, index: int) -> Sample | None:
+        """Give up one running sample, or one side request; returns what it had made. None: it had ended already."""
+
+    def ask(self, prompt: Prompt, *, kind: RequestKind = RequestKind.PROBE) -> int | None:
+        """A side request, while the samples go on: its index now, its sample through the same iteration, failed or not.
+
+        It does not count among the `n` samples, and leaving the scope aborts it, too. None: the budget is spent, or
+        the scope is over, and nothing was asked.
+        """
 
     def __aiter__(self) -> Self: ...
 
@@ -54,8 +68,19 @@ class Context(Protocol):
     def ledger(self) -> Ledger:
         """What it has spent so far."""
 
-    def fan_out(self, n: int, *, width: int | None = None, prompt: Prompt | None = None) -> Samples:
+    def fan_out(
+        self,
+        n: int,
+        *,
+        width: int | None = None,
+        prompt: Prompt | None = None,
+        every: int | None = None,
+        window: int = WINDOW,
+    ) -> Samples:
         """Up to `n` independent samples, at most `width` in flight; leaving the scope aborts what still runs.
+
+        `every` shows running samples each time they have made so many more tokens; `window` is the length of a group,
+        in tokens, where log-probabilities are asked for and confidence is measured.
 
         Failed requests are not yielded. A request that the backend refuses raises; so does the loss of all samples.
         """

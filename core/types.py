@@ -21,12 +21,14 @@ class RequestKind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request ended."""
+    """How a request ended, if it has."""
 
     FINISHED = "finished"
     TRUNCATED = "truncated"
     FAILED = "failed"
     ABORTED = "aborted"
+    RUNNING = "running"
+    """Not ended yet: what a strategy that watches a sample sees of it."""
 
 
 class StopReason(StrEnum):
@@ -99,6 +101,10 @@ class Request:
     kind: RequestKind = RequestKind.SAMPLE
     relay: bool = False
     """Show the tokens to the client as they arrive (width 1)."""
+    every: int | None = None
+    """Show the strategy what there is each time this many more tokens were made."""
+    window: int = 2048
+    """Tokens of a group when its confidence is measured (`core.confidence`)."""
 
     @property
     def key(self) -> tuple[str, int]:

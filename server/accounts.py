@@ -3,23 +3,24 @@
 from collections.abc import Mapping
 from statistics import fmean
 
-from core.types import NANOS, Outcome, StopReason, Usage
+from core.types import NANOS, Outcome, RequestKind, Sample, StopReason, Usage
 from server.jobs import Record, Result
 from server.metrics import Metrics, TokenFates
 
 
-def token_fates(records: Mapping[int, Record], *, selected: int | None, planned: int) -> TokenFates:
-    """Generated tokens by fate. `selected` is the index of the answer's request; `planned` counts samples.
+def token_fates(records: Mapping[int, Record], *, selected: Sample | None, planned: int) -> TokenFates:
+    """Generated tokens by fate. `selected` is the answer's sample, with the tokens of all requests that it was put
+    together from; `planned` counts samples.
 
     `saved` is an estimate: the planned samples at the mean length of the finished ones, less what was generated.
     """
     usage = {index: record.sample.usage for index, record in records.items() if record.sample is not None}
     aborted = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.ABORTED}
     whole = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.FINISHED}
-    finished = [usage[i].completion for i in whole]
+    finished = [usage[i].completion for i in whole if records[i].request.kind is RequestKind.SAMPLE]
     total = sum(each.completion for each in usage.values())
-    chosen = usage[selected].completion if selected is not None else 0
-    dropped = sum(usage[i].completion for i in aborted if i != selected)
+    chosen = selected.usage.completion if selected is not None else 0
+    dropped = sum(usage[i].completion for i in aborted if selected is None or i != selected.index)
     return TokenFates(
         selected=chosen,
         discarded=total - chosen - dropped,
@@ -33,7 +34,7 @@ def result_fates(result: Result) -> TokenFates:
     """The token fates of an answered program."""
     sample = result.answer.sample
     withheld = sample is None or result.answer.stop_reason is StopReason.ABSTAINED
-    selected = None if withheld or sample is None else sample.index
+    selected = None if withheld else sample
     return token_fates(result.records, selected=selected, planned=result.program.planned)
 
 

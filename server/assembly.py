@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.errors import BackendBroken
-from core.types import Outcome, Usage
+from core.types import Confidence, Outcome, Usage
 from server.backends.base import Chunk
+from server.logprobs import LogprobReader
 from strategies.answers import split_reasoning
 
 TEXT_FIELDS = frozenset({"content", "reasoning", "reasoning_content", "refusal"})
@@ -25,14 +26,16 @@ class Assembly:
 
     With `keep` the chunks of the choice are kept, so that the winner can be streamed on in its own pieces. What is not
     of the type that the wire promises is left out and noted in `malformed`: such a message is not what the engine said.
+    A `reader` measures the log-probabilities, and leaves of them what the client may see.
     """
 
-    def __init__(self, *, keep: bool = False) -> None:
+    def __init__(self, *, keep: bool = False, reader: LogprobReader | None = None) -> None:
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
         self.chunks: list[Chunk] = []
         self.malformed = False
         self._keep = keep
+        self._reader = reader
         self._role = "assistant"
         self._text: dict[str, list[str]] = {}
         self._tools: dict[int, dict[str, Any]] = {}
@@ -52,9 +55,17 @@ class Assembly:
             if not isinstance(choice, dict):
                 self.malformed = True
             elif not choice.get("index"):
-                self._add_choice(choice)
+                kept = choice if self._reader is None else self._measured(self._reader, choice)
+                self._add_choice(kept)
                 if self._keep and not self.malformed:
-                    self.chunks.append({**chunk, "choices": [choice]})
+                    self.chunks.append({**chunk, "choices": [kept]})
+
+    def _measured(self, reader: LogprobReader, choice: dict[str, Any]) -> dict[str, Any]:
+        logprobs = choice.get("logprobs")
+        if not logprobs:
+            return choice
+        reader.read(logprobs)
+        return choice if reader.transparent else {**choice, "logprobs": reader.shown(logprobs)}
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         grown = False
@@ -143,6 +154,11 @@ class Assembly:
     def logprobs(self) -> dict[str, Any] | None:
         """Token log-probabilities in the chat shape, None when the engine sent none."""
         return {"content": self._logprobs} if self._logprobs else None
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """Confidence so far, where the engine was asked for log-probabilities and sent them."""
+        return None if self._reader is None else self._reader.confidence
 
     @property
     def usage(self) -> Usage:

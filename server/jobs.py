@@ -96,3 +96,22 @@ class Result:
     def selected(self) -> Record | None:
         """The record of the selected sample."""
         return None if self.answer.sample is None else self.records[self.answer.sample.index]
+
+
+def settle_words(answer: Answer, records: Mapping[int, Record]) -> None:
+    """Where a strategy has put the answer's words together itself, its record says them, too: a stream shows them."""
+    sample = answer.sample
+    record = None if sample is None else records[sample.index]
+    if sample is None or record is None or (record.sample is not None and record.sample.message is sample.message):
+        return
+    record.assembly, record.body = said(sample), None
+
+
+def said(sample: Sample) -> Assembly:
+    """A sample's message as if it had been streamed in one piece."""
+    assembly = Assembly(keep=True)
+    delta = {key: value for key, value in sample.message.items() if value is not None}
+    assembly.add({"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+    end = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": sample.finish_reason}
+    assembly.add({"choices": [end]})
+    return assembly

@@ -243,8 +243,8 @@ class Metrics:
         """A sample's upstream call was opened."""
         self._samples_in_flight.labels(backend).inc()
 
-    def sample_ended(self, model: str, backend: str, outcome: Outcome, seconds: float) -> None:
-        """A sample left its backend, however it did, `seconds` after `sample_started`."""
+    def sample_ended(self, model: str, backend: str, outcome: str, seconds: float) -> None:
+        """A sample left its backend, by one of `Outcome`, `seconds` after `sample_started`."""
         self._samples_in_flight.labels(backend).dec()
         self._samples.labels(self._model(model), backend, outcome).inc()
         self._sample_seconds.labels(backend).observe(seconds)

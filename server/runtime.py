@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from core.errors import BackendBroken, BackendError, Overloaded, QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, Outcome, Request, Sample
+from core.types import NANOS, Answer, Outcome, Request, RequestKind, Sample
 from scheduler.events import (
     Cancel,
     Command,
@@ -31,7 +31,9 @@ from server.accounts import count_result, token_fates
 from server.answers import AnswerReader
 from server.assembly import Assembly, first_choice, outcome_of
 from server.backends.base import Backend, Call
-from server.jobs import Job, Record, Result, Sink
+from server.calls import comes_whole, upstream_call
+from server.jobs import Job, Record, Result, Sink, settle_words
+from server.logprobs import LogprobReader, reader_for
 from server.metrics import Metrics, TokenFates
 from server.stopwatch import Stopwatch
 
@@ -156,6 +158,7 @@ class LiveProgram:
                 raise failure or RuntimeError("the strategy returned no answer")
             finally:
                 del failure  # the traceback holds this frame, and with it everything
+        settle_words(answer, self._records)
         elapsed = self._runtime.clock() - started
         engaged, upstream = self._engaged.total, self._upstream.total
         return Result(self._job, answer, self._program, self._records, elapsed, elapsed - engaged, engaged - upstream)
@@ -197,18 +200,26 @@ class LiveProgram:
         else:
             self._engaged.leave(self._runtime.clock())
             self._runtime.handle(RequestAborted(request.program, request.index))
-        assembly = record.assembly
-        sample = Sample(
-            request.index,
-            Outcome.ABORTED,
-            message=assembly.message,
-            finish_reason=assembly.finish_reason,
-            usage=assembly.usage,
-            seconds=self._seconds(record),
-        )
-        record.sample = sample
+        record.sample = self._so_far(record, Outcome.ABORTED)
         record.ended = self._runtime.clock()
-        return sample
+        return record.sample
+
+    def peek(self, request: Request) -> Sample:
+        """See `core.program.Port`."""
+        return self._so_far(self._records[request.index], Outcome.RUNNING)
+
+    def _so_far(self, record: Record, outcome: Outcome) -> Sample:
+        """What a request has made by now."""
+        made = record.assembly
+        return Sample(
+            record.request.index,
+            outcome,
+            message=made.message,
+            finish_reason=made.finish_reason,
+            usage=made.usage,
+            seconds=self._seconds(record),
+            confidence=made.confidence,
+        )
 
     def report(self, answer: Answer) -> None:
         """See `core.program.Port`."""
@@ -244,49 +255,40 @@ class LiveProgram:
             log.exception("request %s-%d", self._job.id, record.request.index)
             sample = replace(failed, error=BackendBroken(f"Internal failure: {type(error).__name__}."))
         said = sample.message or record.assembly.message
-        return replace(sample, message=said, usage=record.assembly.usage, seconds=self._seconds(record))
+        made = record.assembly
+        sure = made.confidence
+        return replace(sample, message=said, usage=made.usage, seconds=self._seconds(record), confidence=sure)
 
     async def _call(self, record: Record, backend: Backend) -> Sample:
-        call = self._upstream_call(record.request)
-        if record.request.relay and self._job.plain and not self._metered(call):
-            return await self._call_plain(record, backend, call)
-        record.assembly = Assembly(keep=not self._job.plain and not record.request.relay)
-        limited = self._job.plan.budget.max_tokens is not None  # else nobody asks before the end, or the abort
+        request = record.request
+        call = upstream_call(self._job, request)
+        reader = reader_for(call.body, self._job.prompt.body, window=request.window)
+        if comes_whole(self._job, request, call):
+            return await self._call_plain(record, backend, call, reader)
+        record.assembly = Assembly(keep=not self._job.plain and not request.relay, reader=reader)
+        # else nobody asks before the end, or the abort
+        watched = self._job.plan.budget.max_tokens is not None or request.every is not None
         async with backend.stream(call) as chunks:
             self._sink.accepted()
             async for chunk in chunks:
                 record.assembly.add(chunk)
-                if limited:
-                    self._program.progress(record.request.index, record.assembly.usage)
-                if record.request.relay:
-                    await self._sink.relay(chunk)
+                if watched:
+                    self._program.progress(request.index, record.assembly.usage)
+                if request.relay:
+                    await self._sink.relay(chunk if reader is None else reader.visible(chunk))
                 if record.sample is not None:  # this chunk spent the budget: the cancellation comes at the next wait
                     await asyncio.sleep(0)
         self._hung_up(record)  # what follows is ours: the slot is free, and the time counts as overhead
         return await self._conclude(record)
 
-    def _metered(self, call: Call) -> bool:
-        """Whether tokens must be counted while they are made; the client's own n > 1 only comes whole in one body."""
-        return self._job.plan.budget.max_tokens is not None and (call.body.get("n") or 1) == 1
-
-    async def _call_plain(self, record: Record, backend: Backend, call: Call) -> Sample:
-        """One unstreamed call, its body kept verbatim."""
+    async def _call_plain(self, record: Record, backend: Backend, call: Call, reader: LogprobReader | None) -> Sample:
+        """One unstreamed call, its body kept verbatim, but for log-probabilities that the client did not ask for."""
         body = await backend.complete(call)
         choice = first_choice(body)
-        record.body = body
+        record.body = body if reader is None else reader.visible(body)
         reason = choice["finish_reason"]
         record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage")})
         return Sample(record.request.index, outcome_of(reason), None, choice["message"], reason)
-
-    def _upstream_call(self, request: Request) -> Call:
-        body = dict(request.prompt.body)
-        body |= self._job.extra
-        if not request.relay:
-            body = {**self._job.unwatched, **body}
-        for name in ("stream", "stream_options"):
-            if self._job.plain:
-                body.pop(name, None)
-        return Call(body, {"x-request-id": f"{self._job.id}-{request.index}"})
 
     async def _conclude(self, record: Record) -> Sample:
         """A stream that ended properly, as a sample. Only a whole, non-empty answer may vote."""
@@ -298,6 +300,8 @@ class LiveProgram:
         outcome = outcome_of(reason)
         if outcome is Outcome.TRUNCATED or record.request.relay:
             return Sample(index, outcome, None, message, reason)
+        if record.request.kind is not RequestKind.SAMPLE:  # never a vote, and it makes no sample superfluous
+            return Sample(index, Outcome.FINISHED, None, message, reason, empty=assembly.empty)
         if assembly.empty:
             return Sample(index, Outcome.FINISHED, None, message, reason, empty=True)
         async with self._reading:  # one after the other: two unknown spellings of one answer must see each other

@@ -7,14 +7,13 @@ repeats exactly. Programs, scopes and ledgers are those of the live driver (`cor
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
 
 from core.budget import Ledger
 from core.errors import DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
-from core.types import NANOS, Answer, Outcome, Request, Sample, Usage
+from core.types import Answer, Outcome, Request, Sample
 from scheduler.events import (
     Cancel,
     Command,
@@ -29,40 +28,8 @@ from scheduler.events import (
     Start,
 )
 from scheduler.scheduler import Scheduler
+from sim.running import Running
 from sim.types import Arrival, Drawn, Ended, Source
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """A running request: what it will be, and since when it runs."""
-
-    index: int
-    drawn: Drawn
-    since: int
-
-    def tokens(self, now: int) -> int:
-        """Completion tokens made by `now`."""
-        whole, nanos = self.drawn.usage.completion, self.drawn.nanos
-        return whole if now >= self.since + nanos else whole * (now - self.since) // nanos
-
-    def usage(self, now: int) -> Usage:
-        """Tokens made by `now`; reasoning comes first."""
-        made = self.tokens(now)
-        return Usage(self.drawn.usage.prompt, made, min(made, self.drawn.usage.reasoning))
-
-    def sample(self) -> Sample:
-        """The request as it ends by itself."""
-        drawn = self.drawn
-        return Sample(
-            self.index,
-            drawn.outcome,
-            drawn.answer,
-            drawn.message,
-            drawn.finish_reason,
-            drawn.usage,
-            drawn.nanos / NANOS,
-            drawn.error,
-        )
 
 
 class _Pause:
@@ -84,7 +51,7 @@ class _Run:
         self.arrival = arrival
         self.program = Program(arrival.name, arrival.prompt, arrival.budget, self)
         self.queued: dict[int, Request] = {}
-        self.calls: dict[int, _Call] = {}
+        self.calls: dict[int, Running] = {}
         self.awake = True
         self.over = False
         self.plan = 0
@@ -103,7 +70,12 @@ class _Run:
         self.kernel.tell(RequestAborted(request.program, index))
         if call is None:
             return Sample(index, Outcome.ABORTED)
-        return Sample(index, Outcome.ABORTED, usage=call.usage(now), seconds=(now - call.since) / NANOS)
+        return call.part(Outcome.ABORTED, now)
+
+    def peek(self, request: Request) -> Sample:
+        """See `core.program.Port`."""
+        call = self.calls.get(request.index)
+        return Sample(request.index, Outcome.RUNNING) if call is None else call.part(Outcome.RUNNING, self.kernel.now)
 
     def report(self, answer: Answer) -> None:
         """See `core.program.Port`."""
@@ -295,12 +267,19 @@ class Kernel:
             drawn = self._source(request)
         except QuorateError as error:
             drawn = Drawn(0, None, Outcome.FAILED, finish_reason=None, error=error)
-        call = _Call(index, drawn, self.now)
+        call = Running(request, drawn, self.now)
         del run.queued[index]
         run.calls[index] = call
         run.program.started(index)
         self._at(self.now + drawn.nanos, self._complete, run, call)
+        self._plan_mark(run, call)
         self._plan_cut(run)
+
+    def _plan_mark(self, run: _Run, call: Running) -> None:
+        """Come back when a watched request has made so many more tokens."""
+        when = call.next_mark(self.now)
+        if when is not None:
+            self._at(when, self._mark, run, call)
 
     def _plan_cut(self, run: _Run) -> None:
         """Come back when the token budget will be spent. A later plan replaces an earlier one."""
@@ -323,7 +302,7 @@ class Kernel:
         run.step()
         return True
 
-    def _complete(self, run: _Run, call: _Call) -> bool:
+    def _complete(self, run: _Run, call: Running) -> bool:
         """A request ends by itself, unless it was aborted meanwhile."""
         if run.calls.get(call.index) is not call:
             return False
@@ -332,6 +311,16 @@ class Kernel:
         self.tell(RequestEnded(run.arrival.name, call.index, call.drawn.outcome))
         run.program.deliver(call.sample())
         run.step()
+        return True
+
+    def _mark(self, run: _Run, call: Running) -> bool:
+        """A watched request has made so many more tokens, unless it was aborted meanwhile."""
+        if run.calls.get(call.index) is not call:
+            return False
+        run.account()
+        run.step()
+        if run.calls.get(call.index) is call:
+            self._plan_mark(run, call)
         return True
 
     def _cut(self, run: _Run, plan: int) -> bool:

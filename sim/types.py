@@ -7,7 +7,7 @@ from typing import Any
 from core.budget import Budget, Ledger
 from core.context import Strategy
 from core.errors import QuorateError
-from core.types import Answer, Outcome, Prompt, Request, Usage
+from core.types import Answer, Confidence, Outcome, Prompt, Request, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Drawn:
     message: Mapping[str, Any] = field(default_factory=dict)
     finish_reason: str | None = "stop"
     error: QuorateError | None = None
+    course: Callable[[int], Confidence | None] | None = None
+    """Confidence after so many of its tokens."""
 
 
 Source = Callable[[Request], Drawn]
