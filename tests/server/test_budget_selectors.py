@@ -52,3 +52,30 @@ def test_the_operators_selector_goes_with_the_operators_strategy(gateway_setting
     settings = gateway_settings(presets={"auto": BudgetObject(max_samples=8, selector="rpc")})
     assert plan_of(settings, compute_budget={"max_samples": 4}).options == {"selector": "rpc"}
     assert plan_of(settings, compute_budget={"strategy": "direct"}).options == {}
+
+
+LONG = [*("so " * 20).split(" "), "The answer is \\boxed{4}."]
+
+
+@pytest.mark.parametrize(("selector", "said"), [("majority", "4"), ("best-of-shortest", "5")])
+def test_the_answer_is_the_one_selected(
+    gateway: Callable[..., Any], scripted: Any, script: Any, selector: str, said: str
+) -> None:
+    """One short answer against three long ones: the majority says 4, the shortest 5, and the votes are told alike."""
+    backend = scripted(*[script(pieces=LONG)] * 3, script(pieces=["The answer is \\boxed{5}."]))
+    budget = {"max_samples": 4, "min_samples": 4, "selector": selector}
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "compute_budget": budget}
+    answer = gateway(backend).post("/v1/chat/completions", json=body).json()
+    assert f"\\boxed{{{said}}}" in answer["choices"][0]["message"]["content"]
+    assert [entry["votes"] for entry in answer["compute"]["distribution"]] == [3, 1]
+    assert (answer["compute"]["certainty"] > 0.5) == (said == "4")
+
+
+def test_confidences_are_asked_for_and_can_be_missing(gateway: Callable[..., Any], scripted: Any) -> None:
+    """The engine is asked for log-probabilities; one that sends none gets the plain majority."""
+    backend = scripted("The answer is 4.")
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    budget = {"max_samples": 4, "selector": "deepconf-tail-0.1"}
+    answer = gateway(backend).post("/v1/chat/completions", json={**body, "compute_budget": budget}).json()
+    assert answer["choices"][0]["message"]["content"] == "The answer is 4."
+    assert all((call.body["logprobs"], call.body["top_logprobs"]) == (True, 20) for call in backend.calls)
