@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +25,10 @@ from server.metrics import Metrics
 from server.runtime import Runtime
 from strategies import STRATEGIES
 from strategies.answers import Kind
+from tests.properties.meddler import meddler
 
 SLOTS = 3
+PLAYED: Mapping[str, Any] = {**STRATEGIES, "meddler": meddler}
 ENDS = ("whole", "length", "empty", "abort", "broken", "cut", "bug", "hang", "rejected")
 
 
@@ -151,7 +153,7 @@ class Recorded(Scheduler):
 
 def job(name: str, strategy: str, budget: Budget) -> Job:
     """A fan-out job."""
-    plan = Plan(budget, STRATEGIES[strategy])
+    plan = Plan(budget, PLAYED[strategy])
     return Job(name, name, "m", "stage", plan, Prompt({"messages": []}), Kind.OPEN, plain=False)
 
 
@@ -175,7 +177,7 @@ def assert_books(result: Result) -> None:
     assert ledger.completion_tokens == ledger.total.completion
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(PLAYED))
 @given(played=acts, budget=budgets)
 def test_no_request_survives_its_program(strategy: str, played: list[Act], budget: Budget) -> None:
     """Whatever upstream does, the program ends with an answer or an error of our tree, and leaves nothing."""
@@ -197,7 +199,7 @@ def test_no_request_survives_its_program(strategy: str, played: list[Act], budge
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(PLAYED))
 @given(played=acts, budget=budgets, step=st.integers(0, 40))
 def test_no_request_survives_a_cancelled_program(strategy: str, played: list[Act], budget: Budget, step: int) -> None:
     """Cancelled at any step of the loop (the client left), two programs sharing the slots leave nothing."""

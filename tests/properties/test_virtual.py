@@ -1,6 +1,7 @@
 """The virtual-time driver under every way to end: *no request survives its program*."""
 
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from core.budget import Budget
 from core.errors import BackendBroken, BackendRejected, NoAnswer, QuorateError
 from core.program import Program
-from core.types import NANOS, Outcome, Prompt, Request, Sample, Usage
+from core.types import NANOS, Outcome, Prompt, Request, RequestKind, Sample, Usage
 from scheduler.log import encode, replay
 from scheduler.scheduler import Scheduler
 from sim.dice import dice
 from sim.kernel import Kernel
 from sim.types import Arrival, Drawn, Ended
 from strategies import STRATEGIES
+from tests.properties.meddler import meddler
 
 SPAN = 200
 """Programs of these tests live for about this many nanoseconds."""
@@ -91,10 +93,12 @@ class World:
         )
         self.draws = self.events = 0
         self.seen: dict[str, Program] = {}
+        self.sampled: Counter[str] = Counter()
 
     def draw(self, request: Request) -> Drawn:
         """A fate that depends on seed, program and index alone; an error at the chosen draw."""
         self.draws += 1
+        self.sampled[request.program] += request.kind is RequestKind.SAMPLE
         if self.draws == self.error_at:
             raise self.error
         fate = dice(self.seed, request.program, request.index).choice(FATES)
@@ -163,7 +167,8 @@ def sabotage(strategy: Callable[..., Any], at: int, error: Exception) -> Callabl
     return lambda ctx, **options: Sabotaged(strategy(ctx, **options), at, error)
 
 
-every_strategy = pytest.mark.parametrize("name", STRATEGIES)
+PLAYED: Mapping[str, Any] = {**STRATEGIES, "meddler": meddler}
+every_strategy = pytest.mark.parametrize("name", PLAYED)
 seeds = st.integers(0, 2**32)
 
 
@@ -171,12 +176,14 @@ seeds = st.integers(0, 2**32)
 @given(seed=seeds, plans=plans, slots=st.integers(1, 6), max_waiting=st.integers(1, 8))
 def test_nothing_survives_failures_deadlines_limits_and_departures(name, seed, plans, slots, max_waiting):
     """Every program ends, once, with an answer, an error or a departure, and its books are balanced."""
-    ended = World(seed, slots, max_waiting).run(STRATEGIES[name], plans)
+    world = World(seed, slots, max_waiting)
+    ended = world.run(PLAYED[name], plans)
     assert [program.name for program in ended] == [f"p{n}" for n in range(len(plans))]
     for program, plan in zip(ended, plans, strict=True):
         assert program.answer is None or program.error is None
         assert not program.gone or program.ended == plan.gone_at or plan.gone_at <= plan.at
-        assert program.ledger.started == sum(program.ledger.outcomes.values()) <= plan.budget.max_samples
+        assert program.ledger.started == sum(program.ledger.outcomes.values())
+        assert world.sampled[program.name] <= plan.budget.max_samples
         assert program.ledger.completion_tokens == program.ledger.total.completion
 
 
@@ -185,7 +192,7 @@ def test_nothing_survives_failures_deadlines_limits_and_departures(name, seed, p
 def test_two_runs_with_one_seed_are_identical(name, seed, plans):
     """Answers, errors, ledgers, times and the event log repeat to the nanosecond."""
     first, again = World(seed), World(seed)
-    one, two = ([_plain(ended) for ended in world.run(STRATEGIES[name], plans)] for world in (first, again))
+    one, two = ([_plain(ended) for ended in world.run(PLAYED[name], plans)] for world in (first, again))
     assert one == two
     assert first.log == again.log
 
@@ -201,7 +208,7 @@ def _plain(ended: Ended) -> tuple[Any, ...]:
 def test_the_event_log_replays_to_identical_commands(name, seed, plans, slots):
     """A fresh scheduler that reads the log commands what was commanded."""
     world = World(seed, slots)
-    world.run(STRATEGIES[name], plans)
+    world.run(PLAYED[name], plans)
     assert list(replay(Scheduler({"sim": slots}, max_waiting=64), world.log)) == world.scheduler.commands
 
 
@@ -210,7 +217,7 @@ def test_the_event_log_replays_to_identical_commands(name, seed, plans, slots):
 def test_nothing_survives_a_bug_in_the_source(name, seed, plans, at):
     """A source that breaks at any draw stops the run, and every program with it."""
     world = World(seed, error_at=at, error=ZeroDivisionError())
-    if _raised(world, STRATEGIES[name], plans):
+    if _raised(world, PLAYED[name], plans):
         assert world.draws >= at
 
 
@@ -219,7 +226,7 @@ def test_nothing_survives_a_bug_in_the_source(name, seed, plans, at):
 def test_nothing_survives_a_rejected_request(name, seed, plans, at):
     """A request that the backend refuses at any draw ends its program alone."""
     world = World(seed, error_at=at, error=REJECTED)
-    ended = world.run(STRATEGIES[name], plans)
+    ended = world.run(PLAYED[name], plans)
     assert sum(program.error is REJECTED for program in ended) <= 1
 
 
@@ -228,7 +235,7 @@ def test_nothing_survives_a_rejected_request(name, seed, plans, at):
 def test_nothing_survives_an_exception_at_any_wait_of_the_strategy(name, seed, plans, at, error):
     """An error of ours ends its program; a bug ends the run; requests end with either."""
     world = World(seed)
-    raised = _raised(world, sabotage(STRATEGIES[name], at, error), plans)
+    raised = _raised(world, sabotage(PLAYED[name], at, error), plans)
     assert not raised or isinstance(error, ZeroDivisionError)
 
 
@@ -246,9 +253,9 @@ def _raised(world: World, strategy: Callable[..., Any], plans: list[Plan]) -> bo
 def test_nothing_survives_a_disconnect_after_any_event(name, seed, plans):
     """Everybody hangs up after event k, for every k until the run is over by itself."""
     calm = World(seed)
-    calm.run(STRATEGIES[name], plans)
+    calm.run(PLAYED[name], plans)
     for k in range(1, calm.events + 1):
-        World(seed, hang_up_at=k).run(STRATEGIES[name], plans)
+        World(seed, hang_up_at=k).run(PLAYED[name], plans)
 
 
 class Desk:
@@ -265,6 +272,9 @@ class Desk:
     def abort(self, request: Request) -> Sample:
         del self.open[request.index]
         return Sample(request.index, Outcome.ABORTED)
+
+    def peek(self, request: Request) -> Sample:
+        return Sample(request.index, Outcome.RUNNING)
 
     def report(self, answer: Any) -> None: ...
 
@@ -297,7 +307,7 @@ def test_closing_at_every_step_leaves_nothing(name, budget, ends, program_first)
     """The coroutine is closed after step k, for every k, before or after its program: no request is left open."""
     for k in range(len(ends) + 2):
         desk = Desk(budget)
-        steps = STRATEGIES[name](desk.program).__await__()
+        steps = PLAYED[name](desk.program).__await__()
         _advance(desk, steps, ends, k)
         if program_first:
             desk.program.close()
