@@ -21,7 +21,8 @@ import matplotlib.pyplot as plt
 from core.budget import Budget
 from core.context import Context
 from core.types import Answer
-from sim.replay import evaluate, fixed_majority, oracle, oracle_share
+from sim.baselines import oracle_share
+from sim.replay import evaluate, fixed_majority, oracle
 from sim.traces import Question, load
 from strategies.self_consistency import self_consistency
 

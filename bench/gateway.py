@@ -27,7 +27,7 @@ async def serving(arguments: Sequence[str] = ()) -> AsyncIterator[str]:
     """Its base URL, once `/health` answers; the process is gone when the context is left."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "server.cli", "serve", "--port", str(port), *arguments, stdout=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "cli", "serve", "--port", str(port), *arguments, stdout=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(START_SECONDS):

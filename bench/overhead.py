@@ -89,7 +89,7 @@ def gateway(case: Case, upstream: str, its_hub: str | None) -> Iterator[tuple[in
     """The gateway of a case in front of the mock: its pid and the URL to post to."""
     port = free_port()
     if case.gateway == "quorate":
-        command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "cli", "serve", "--port", str(port)]
         command += ["--backend", f"{upstream}/v1", "--model", "mock"]
         extra = {"QUORATE_LIMITS__MAX_WAITING": "100000"}
     else:

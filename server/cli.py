@@ -1,4 +1,4 @@
-"""The `quorate` command."""
+"""`quorate serve`: the gateway in the foreground."""
 
 import argparse
 import ipaddress
@@ -11,7 +11,6 @@ from server import logs
 from server.app import create_app
 from server.serving import Server, StartError, bind
 from server.settings import DEMO, Settings, SettingsError, load, make
-from server.versions import version
 
 TRY = """
 Quorate serves {models} on {address}. Try:
@@ -27,23 +26,9 @@ QUESTION = (
 CANNOT_START, WRONG_SETTINGS = 1, 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status.
-
-    0 after a stop that was asked for, 1 if the gateway cannot start, 2 if the command line or the settings are wrong.
-    """
-    arguments = parser().parse_args(argv)
-    return int(arguments.run(arguments))
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    root = argparse.ArgumentParser(prog="quorate", description="OpenAI-compatible test-time-compute gateway.")
-    root.add_argument("--version", action="version", version=f"quorate {version()}")
-    commands = root.add_subparsers(required=True, metavar="command")
-    text = "serve the gateway; without --config, --backend or --gguf: the demonstration"
-    serving = commands.add_parser("serve", help=text, description=text.capitalize() + ".")
-    models = serving.add_mutually_exclusive_group()
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    models = parser.add_mutually_exclusive_group()
     models.add_argument(
         "--config",
         type=Path,
@@ -52,19 +37,15 @@ def parser() -> argparse.ArgumentParser:
     )
     models.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server, e.g. http://vllm:8000/v1")
     models.add_argument("--gguf", type=Path, metavar="FILE", help="serve this GGUF file on the embedded engine")
-    serving.add_argument(
+    parser.add_argument(
         "--model",
         action="append",
         metavar="NAME",
         help="model that --backend serves, or name for the one of --gguf (repeatable)",
     )
-    serving.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serving.add_argument("--port", type=port, metavar="0-65535", help="port to listen on (default 8000; 0: a free one)")
-    serving.add_argument(
-        "--log-level", choices=logs.LEVELS, default="info", help="what is logged (default %(default)s)"
-    )
-    serving.set_defaults(run=serve)
-    return root
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=port, metavar="0-65535", help="port to listen on (default 8000; 0: a free one)")
+    parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="what is logged (default %(default)s)")
 
 
 def port(text: str) -> int:
@@ -74,8 +55,11 @@ def port(text: str) -> int:
     return int(text)
 
 
-def serve(arguments: argparse.Namespace) -> int:
-    """Run the gateway in the foreground until SIGTERM or Ctrl-C."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the gateway in the foreground until SIGTERM or Ctrl-C; returns the exit status.
+
+    0 after a stop that was asked for, 1 if the gateway cannot start, 2 if the settings are wrong.
+    """
     try:
         settings = settings_of(arguments)
         sockets = bind(settings.host, settings.port)
@@ -128,7 +112,3 @@ def reachable(host: str) -> str:
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
     return f"[{address}]" if address.version == 6 else str(address)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Accuracy and tokens of a stopping rule on recorded samples, between the fixed budget and a clairvoyant oracle.
+"""Accuracy and tokens of a stopping rule on recorded samples: the real strategies and scheduler in virtual time.
 
 Every token is charged: those of finished samples and those that aborted ones had made. Rules that are compared get
 the same samples in the same orders.
@@ -7,17 +7,17 @@ the same samples in the same orders.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from math import nan
 from statistics import fmean
 from typing import Any
 
 from core.budget import Budget
 from core.context import Context, Strategy
-from core.types import Answer, Outcome, Sample
+from core.types import NANOS, Answer, Outcome
 from core.votes import Votes
 from scheduler.scheduler import Scheduler
+from sim.baselines import baseline, right
 from sim.kernel import Kernel
-from sim.traces import Draws, Question, TraceSource, draw
+from sim.traces import Question, Recorded, TraceSource, draw
 from sim.types import Arrival, Ended
 
 BACKEND = "trace"
@@ -33,6 +33,17 @@ class Figures:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of one program: its answer and whether that is right, completion tokens, samples started, time."""
+
+    answer: str | None
+    right: bool
+    tokens: int
+    samples: int
+    nanos: int
+
+
 async def fixed_majority(ctx: Context, *, width: int = 8) -> Answer:
     """The baseline: majority of the whole budget, however clear it is (self-consistency, arXiv 2203.11171)."""
     votes = Votes()
@@ -40,6 +51,42 @@ async def fixed_majority(ctx: Context, *, width: int = 8) -> Answer:
         async for sample in samples:
             votes.add(sample)
     return votes.answer(samples.ended_by)
+
+
+def run(
+    source: TraceSource, strategy: Strategy, budget: Budget, options: Mapping[str, Any] | None = None
+) -> list[Replayed]:
+    """Run a strategy on every draw of the source, each program on slots of its own, in the order of the draws.
+
+    Raises what a program ended with, if that is an error.
+    """
+    draws = source.draws
+    arrivals = [Arrival(name, strategy, budget=budget, options=options or {}, backend=BACKEND) for name in draws]
+    kernel = Kernel(Scheduler({BACKEND: len(draws) * budget.max_samples}), source)
+    return [_replayed(ended, draws[ended.name]) for ended in kernel.run(arrivals)]
+
+
+def _replayed(ended: Ended, drawn: Sequence[Recorded]) -> Replayed:
+    if ended.error is not None:
+        raise ended.error
+    answer, ledger = given(ended, drawn), ended.ledger
+    return Replayed(answer, right(answer, drawn), ledger.completion_tokens, ledger.started, ended.ended - ended.arrived)
+
+
+def given(ended: Ended, drawn: Sequence[Recorded]) -> str | None:
+    """The answer that the program gave, as it votes. None: it gave none that could.
+
+    Where every sample was seen and a majority of them was tied, the answer drawn first stands, at every width: live, it
+    is the one completed first, and that luck would blur the comparison with the fixed budget.
+    """
+    answer = ended.answer
+    if answer is None or answer.sample is None or answer.sample.answer is None:
+        return None
+    most = max((votes for _, votes in answer.distribution), default=0)
+    tied = {name for name, votes in answer.distribution if votes == most}
+    if answer.sample.answer not in tied or ended.ledger.outcomes[Outcome.FINISHED] < len(drawn):
+        return answer.sample.answer
+    return next(sample.answer for sample in drawn if sample.answer in tied)
 
 
 def evaluate(
@@ -52,7 +99,7 @@ def evaluate(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> Figures:
-    """Run a strategy on every question in several random orders, each program on slots of its own.
+    """Run a strategy on every question in several random orders.
 
     Args:
         trace: Questions with at least `budget.max_samples` recorded samples each.
@@ -63,37 +110,15 @@ def evaluate(
         seed: Chooses the orders.
         options: Further options of the strategy.
     """
-    draws = draw(trace, cap=budget.max_samples, orders=orders, seed=seed)
+    source = TraceSource(draw(trace, cap=budget.max_samples, orders=orders, seed=seed))
     chosen = {**({"width": width} if "width" in signature(strategy).parameters else {}), **(options or {})}
-    arrivals = [Arrival(name, strategy, budget=budget, options=chosen, backend=BACKEND) for name in draws]
-    scheduler = Scheduler({BACKEND: len(draws) * budget.max_samples})
-    ended = Kernel(scheduler, TraceSource(draws)).run(arrivals)
+    programs = run(source, strategy, budget, chosen)
     return Figures(
-        accuracy=fmean(_right(program, draws) for program in ended),
-        tokens=fmean(program.ledger.completion_tokens for program in ended),
-        samples=fmean(program.ledger.started for program in ended),
-        seconds=fmean(program.ended - program.arrived for program in ended) / 1e9,
+        accuracy=fmean(program.right for program in programs),
+        tokens=fmean(program.tokens for program in programs),
+        samples=fmean(program.samples for program in programs),
+        seconds=fmean(program.nanos for program in programs) / NANOS,
     )
-
-
-def _right(ended: Ended, draws: Draws) -> bool:
-    """Whether the selected sample is a right one. No answer is a wrong answer."""
-    sample = None if ended.answer is None else ended.answer.sample
-    return sample is not None and draws[ended.name][sample.index].correct
-
-
-def settling_point(answers: Sequence[str | None]) -> int:
-    """n*: samples after which the running majority stays what it is at the end (at least 1).
-
-    One more than the last count at which it differed: the clairvoyant, label-free oracle for stopping in this order.
-    """
-    votes = Votes()
-    leaders = []
-    for index, answer in enumerate(answers):
-        votes.add(Sample(index, Outcome.FINISHED, answer))
-        leaders.append(votes.leader)
-    differing = (count for count, leader in enumerate(leaders, 1) if leader != votes.leader)
-    return 1 + max(differing, default=0)
 
 
 def oracle(trace: Sequence[Question], *, cap: int, orders: int = 20, seed: int = 0) -> Figures:
@@ -101,25 +126,12 @@ def oracle(trace: Sequence[Question], *, cap: int, orders: int = 20, seed: int =
 
     No rule can reach it: it knows the samples to come. Its accuracy is that of the whole budget in the same orders.
     """
-    draws = draw(trace, cap=cap, orders=orders, seed=seed)
-    points = {name: settling_point([sample.answer for sample in samples]) for name, samples in draws.items()}
-    spent = {name: sum(sample.tokens for sample in samples[: points[name]]) for name, samples in draws.items()}
-    source = TraceSource(draws)
-    arrivals = [
-        Arrival(name, fixed_majority, budget=Budget(cap), options={"width": 1}, backend=BACKEND) for name in draws
-    ]
-    ended = Kernel(Scheduler({BACKEND: len(draws)}), source).run(arrivals)
+    source = TraceSource(draw(trace, cap=cap, orders=orders, seed=seed))
+    found = [baseline(samples) for samples in source.draws.values()]
+    tokens = fmean(each.oracle_tokens for each in found)
     return Figures(
-        accuracy=fmean(_right(program, draws) for program in ended),
-        tokens=fmean(spent.values()),
-        samples=fmean(points.values()),
-        seconds=fmean(spent.values()) * source.nanos_per_token / 1e9,
+        accuracy=fmean(each.right for each in found),
+        tokens=tokens,
+        samples=fmean(each.oracle_samples for each in found),
+        seconds=tokens * source.nanos_per_token / NANOS,
     )
-
-
-def oracle_share(fixed: float, rule: float, best: float) -> float:
-    """Share of the oracle gap that a rule captures, in mean tokens: 0 spends the whole budget, 1 equals the oracle.
-
-    Not a number where there is no gap.
-    """
-    return (fixed - rule) / (fixed - best) if fixed != best else nan

@@ -1,19 +1,28 @@
 """Recorded samples of real models, replayed in seeded random orders.
 
-A trace is gzip JSONL, one question a line: `{"id", "samples": [{"answer", "correct", "tokens"}, ...]}` and more that
-is not needed here. `answer` is canonical (equal strings are equal answers; null abstains) and samples are exchangeable.
+A trace is JSONL, gzipped or not, one question a line: `{"id", "samples": [{"answer", "correct", "tokens"}, ...]}` and
+more that is not needed here. `answer` is canonical (equal strings are equal answers; null abstains), `correct`
+is its flag, `tokens` are completion tokens, and samples are exchangeable.
 """
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from core.types import Request, Usage
 from sim.dice import dice
 from sim.types import Drawn
+
+GZIP = b"\x1f\x8b"
+
+
+class TraceError(ValueError):
+    """A trace that cannot be replayed; the message names the file and, where there is one, the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +47,62 @@ Draws = Mapping[str, tuple[Recorded, ...]]
 
 
 def load(path: Path) -> tuple[Question, ...]:
-    """The questions of a trace file. Raises ValueError, naming the line, if one cannot be replayed."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        questions = tuple(_parse(path, lines))
-    if len({question.id for question in questions}) < len(questions):
-        raise ValueError(f"{path.name}: a question appears twice")
+    """The questions of a trace file. Raises `TraceError`, naming the line, if one cannot be replayed, and `OSError`."""
+    try:
+        with _opened(path) as lines:
+            questions = tuple(_parse(path, lines))
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise TraceError(f"{path.name}: neither JSONL nor gzipped JSONL ({error})") from error
+    if not questions:
+        raise TraceError(f"{path.name}: no questions")
     return questions
 
 
+def _opened(path: Path) -> IO[str]:
+    """By what the file is, not by what it is called."""
+    with path.open("rb") as file:
+        zipped = file.read(len(GZIP)) == GZIP
+    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
+
+
 def _parse(path: Path, lines: Iterable[str]) -> Iterator[Question]:
+    seen = set()
     for number, line in enumerate(lines, 1):
-        record: dict[str, Any] = json.loads(line)
+        if not line.strip():
+            continue
         try:
-            samples = tuple(_recorded(sample) for sample in record["samples"])
-            yield Question(record["id"], samples)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path.name}:{number}: not a question with recorded samples ({error})") from error
+            question = _question(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TraceError(f"{path.name}:{number}: not a question with recorded samples ({error})") from error
+        if question.id in seen:
+            raise TraceError(f"{path.name}:{number}: question {question.id} appears twice")
+        seen.add(question.id)
+        yield question
+
+
+def _question(record: Mapping[str, Any]) -> Question:
+    return Question(str(record["id"]), tuple(_recorded(sample) for sample in record["samples"]))
 
 
 def _recorded(sample: Mapping[str, Any]) -> Recorded:
-    answer, correct, tokens = sample["answer"], sample["correct"], sample["tokens"]
-    if not isinstance(correct, bool) or not isinstance(tokens, int):
-        raise TypeError("correct and tokens must be known")
+    answer, correct, tokens = sample["answer"], sample.get("correct"), sample.get("tokens")
+    if not isinstance(correct, bool):
+        raise TypeError("a sample has no flag 'correct' that is true or false")
+    if not isinstance(tokens, int) or tokens < 0:
+        raise TypeError("a sample has no count of its 'tokens'")
     return Recorded(None if answer is None else str(answer), correct, tokens)
+
+
+def half(question: Question) -> str:
+    """`a` or `b`, by the parity of the SHA-256 of the id: parameters are chosen on one half, reported on the other."""
+    return "ab"[sha256(question.id.encode()).digest()[-1] % 2]
 
 
 def draw(trace: Iterable[Question], *, cap: int, orders: int, seed: int) -> Draws:
     """The first `cap` samples of every question in `orders` random orders, as programs named `order/question`.
 
-    The same (seed, order, question) gives the same order under every cap and every rule.
+    The same (seed, order, question) gives the same order under every cap and every rule. The orders of a question stand
+    together. Raises ValueError if a question has fewer samples.
     """
     draws = {}
     for question in trace:
@@ -89,11 +125,11 @@ class TraceSource:
     """
 
     def __init__(self, draws: Draws, *, nanos_per_token: int = 20_000_000) -> None:
-        self._draws = draws
+        self.draws = draws
         self.nanos_per_token = nanos_per_token
 
     def __call__(self, request: Request) -> Drawn:
         """The recorded sample with the request's number."""
-        recorded = self._draws[request.program][request.index]
+        recorded = self.draws[request.program][request.index]
         usage = Usage(completion=recorded.tokens)
         return Drawn(recorded.tokens * self.nanos_per_token, recorded.answer, usage=usage)

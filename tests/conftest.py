@@ -97,7 +97,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 def serving(arguments: Sequence[str]) -> Iterator[LiveGateway]:
     """`quorate serve` with these arguments on a free port; stopped with SIGTERM, which must end it."""
     port = free_port()
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "cli", "serve", "--port", str(port), *arguments]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process)

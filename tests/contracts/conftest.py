@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("core", "strategies", "scheduler", "server", "sim", "bench", "reasoner")
+PACKAGES = ("core", "strategies", "scheduler", "server", "sim", "cli", "bench", "reasoner")
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def repeated(action: Callable[[], None]) -> Iterator[Future[None]]:
 def gateway(root: Path, unused_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a gateway in a process of its own, started as the container starts it."""
     port, log = unused_port(), tmp_path_factory.mktemp("gateway") / "log"
-    command = [sys.executable, "-m", "server.cli", "serve", "--config", "deploy/gateway.toml", "--port", str(port)]
+    command = [sys.executable, "-m", "cli", "serve", "--config", "deploy/gateway.toml", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=root, stdout=out, stderr=out)
     deadline = time.monotonic() + 40

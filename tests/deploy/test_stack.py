@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import parser
+from cli.main import parser
 from server.settings import load
 
 VARIABLE = re.compile(r"\$\{(\w+)(:-([^}]*))?\}")
@@ -119,7 +119,7 @@ def test_every_mount_exists(compose, root):
 def test_the_gateway_is_started_with_settings_that_load(profile, compose, root):
     """Each profile's command line parses, and its settings file is mounted where the command looks for it."""
     service = gateway(compose, profile)
-    arguments = parser().parse_args(service["command"])
+    arguments = parser(service["command"]).parse_args(service["command"])
     source, target, _ = default(service["volumes"][0]).split(":")
     assert target == f"/app/{arguments.config}"
     assert arguments.host == "0.0.0.0"

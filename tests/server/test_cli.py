@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from cli.main import main
 from server import logs
-from server.cli import main, reachable
+from server.cli import reachable
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "reasoner/weights/reasoner-small/model-q8_0.gguf"
@@ -34,7 +35,7 @@ class Running:
     """A `quorate serve` and what it prints."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "server.cli", "serve", *arguments]
+        command = [sys.executable, "-m", "cli", "serve", *arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def address(self) -> str:

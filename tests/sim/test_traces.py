@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.types import Prompt, Request, Usage
-from sim.traces import Question, Recorded, TraceSource, draw, load
+from sim.traces import Question, Recorded, TraceError, TraceSource, draw, half, load
 from sim.types import Drawn
 
 DATA = Path(__file__).parents[1] / "data" / "mcqa-gpt35-20.jsonl.gz"
@@ -50,7 +50,7 @@ def test_a_real_trace_loads_whole():
 def test_a_line_that_cannot_be_replayed_is_named(tmp_path, broken):
     """Unknown tokens or flags would falsify every figure, so the line is refused by number."""
     path = write(tmp_path / "t.jsonl.gz", {"id": "fine", "samples": [GOOD]}, broken)
-    with pytest.raises(ValueError, match=r"t\.jsonl\.gz:2: "):
+    with pytest.raises(TraceError, match=r"t\.jsonl\.gz:2: "):
         load(path)
 
 
@@ -59,6 +59,41 @@ def test_a_question_may_not_appear_twice(tmp_path):
     line = {"id": "q", "samples": [GOOD]}
     with pytest.raises(ValueError, match="appears twice"):
         load(write(tmp_path / "t.jsonl.gz", line, line))
+
+
+def test_plain_files_are_read_as_zipped_ones_are(tmp_path):
+    """What a file is counts, not what it is called; empty lines do not."""
+    line = json.dumps({"id": 7, "samples": [GOOD]})
+    (tmp_path / "plain.jsonl.gz").write_text(f"{line}\n\n", encoding="utf-8")
+    assert load(tmp_path / "plain.jsonl.gz") == (Question("7", (Recorded("A", True, 7),)),)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "t.jsonl: no questions"),
+        (b"\xff\xfe", "t.jsonl: neither JSONL nor gzipped JSONL"),
+        (gzip.compress(b"{}")[:-4], "t.jsonl: neither JSONL nor gzipped JSONL"),
+        (b"{", "t.jsonl:1: not a question with recorded samples"),
+        (b"[]\n", "t.jsonl:1: not a question with recorded samples"),
+        (b'{"id": "q", "samples": [{"answer": "A", "tokens": 3}]}', "t.jsonl:1: .* has no flag 'correct'"),
+        (b'{"id": "q", "samples": [{"answer": "A", "correct": true, "tokens": -3}]}', "t.jsonl:1: .* 'tokens'"),
+    ],
+)
+def test_a_file_that_is_no_trace_is_named(tmp_path, content, message):
+    """Whatever is wrong is said in one sentence with the file in it."""
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(TraceError, match=message):
+        load(path)
+
+
+def test_halves_share_nothing_and_miss_nothing():
+    """About as many questions on either side, by the id alone."""
+    halves = [half(question(f"q{number}", 1)) for number in range(400)]
+    assert {*halves} == {"a", "b"}
+    assert 150 < halves.count("a") < 250
+    assert half(question("q7", 1)) == half(question("q7", 30))
 
 
 def test_answers_are_spelled_as_strings(tmp_path):

@@ -1,0 +1,164 @@
+"""`quorate replay`: stopping rules on recorded samples, by the real strategy and scheduler in virtual time."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from cli.exports import MissingLibrary, matplotlib, pyarrow, write_json, write_parquet
+from cli.jobs import Progress, Trace, cores, replay
+from cli.plots import draw_all
+from core.errors import InvalidRequest
+from core.stopping.names import rule_named
+from sim.plan import Measured, Plan
+from sim.records import Record, records
+from sim.summary import report
+from sim.traces import Question, TraceError, half, load
+from strategies.self_consistency import DEFAULT
+
+RULES = (DEFAULT, "adaptive-consistency-0.95", "curtailment", "fixed")
+CAPS, WIDTHS = (8, 16), (1, 8)
+FAILED = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    add = parser.add_argument
+    add("files", nargs="+", type=Path, metavar="FILE", help="recorded samples, .jsonl or .jsonl.gz")
+    add("--rules", "--rule", type=rules, action="extend", metavar="NAMES", help=f"default: {','.join(RULES)}")
+    add("--caps", "--cap", type=counts, action="extend", metavar="NUMBERS", help="samples at most; default: 8,16")
+    add("--widths", "--width", type=counts, action="extend", metavar="NUMBERS", help="in flight at most; default: 1,8")
+    add("--orders", type=count, default=20, metavar="NUMBER", help="random orders per question (default %(default)s)")
+    add("--seed", type=int, default=0, help="chooses the orders (default %(default)s)")
+    add("--certainty", type=fraction, default=0.95, help="target of the default rule (default %(default)s)")
+    add("--split", choices=("a", "b", "all"), default="all", help="one half of the questions, by the hash of their ids")
+    add("--jobs", type=count, default=cores(), metavar="NUMBER", help="processes (default: all cores, %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the records as JSON")
+    add("--parquet", type=Path, metavar="FILE", help="write the records as Parquet (needs pyarrow)")
+    add("--plots", type=Path, metavar="FOLDER", help="draw the frontiers as PNG (needs matplotlib)")
+
+
+def rules(text: str) -> list[str]:
+    """Names of rules, separated by commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        try:
+            _ = name == DEFAULT or rule_named(name)
+        except InvalidRequest as error:
+            raise argparse.ArgumentTypeError(error.message) from None
+    return names
+
+
+def counts(text: str) -> list[int]:
+    """Positive numbers, separated by commas."""
+    return [count(number) for number in text.split(",") if number.strip()]
+
+
+def count(text: str) -> int:
+    """A positive number."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    """A target certainty."""
+    if not 0 < float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return float(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay, print the tables, write the files; returns the exit status."""
+    try:
+        check(arguments)
+        found = measured(traces(arguments.files, plan(arguments), arguments.split), arguments.jobs)
+        rows = [record for trace, whole in found for record in records(trace.name, whole, trace.plan)]
+        for line in report(rows):
+            print(line)
+        write(found, rows, arguments)
+    except (TraceError, OSError, MissingLibrary) as error:
+        print(f"quorate replay: {said(error)}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def said(error: Exception) -> str:
+    """An error as a sentence for the terminal."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Whether the files asked for can be written, before the work is done. Raises `MissingLibrary` and `OSError`."""
+    if arguments.parquet:
+        pyarrow()
+    if arguments.plots:
+        matplotlib()
+    for path in (arguments.json, arguments.parquet):
+        if path and not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent}")
+
+
+def plan(arguments: argparse.Namespace) -> Plan:
+    """What the command line asks for; repeated values count once."""
+    wanted = (arguments.rules or RULES, arguments.caps or CAPS, arguments.widths or WIDTHS)
+    chosen, caps, widths = (tuple(dict.fromkeys(values)) for values in wanted)
+    return Plan(chosen, caps, widths, arguments.orders, arguments.seed, arguments.certainty)
+
+
+def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trace]:
+    """The traces with as much of the plan as their recordings allow; what is skipped is said on standard error.
+
+    Raises `TraceError` if a file cannot be replayed, or none is long enough.
+    """
+    stems = [file.name.removesuffix(".gz").removesuffix(".jsonl") for file in files]
+    found = []
+    for file, stem in zip(files, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else str(file)
+        questions = [question for question in load(file) if split in ("all", half(question))]
+        trace = Trace(name, questions, wanted.within(shortest(questions)))
+        for cap in wanted.caps:
+            if cap not in trace.plan.caps:
+                print(f"{name}: skipped at cap {cap}, {shortest(questions)} samples are recorded", file=sys.stderr)
+        if trace.plan.caps:
+            found.append(trace)
+    if not found:
+        raise TraceError("no file has as many recorded samples as the smallest cap")
+    return found
+
+
+def shortest(questions: Sequence[Question]) -> int:
+    """Samples that every question has."""
+    return min((len(question.samples) for question in questions), default=0)
+
+
+def measured(found: Sequence[Trace], jobs: int) -> list[tuple[Trace, Measured]]:
+    """Replay the traces, with a progress bar for who looks on."""
+    with bar(sum(trace.work for trace in found)) as progress:
+        return list(zip(found, replay(found, jobs, progress), strict=True))
+
+
+@contextmanager
+def bar(total: int) -> Iterator[Progress]:
+    """A progress bar on standard error, if that is a terminal and tqdm is installed."""
+    if sys.stderr.isatty() and find_spec("tqdm"):
+        tqdm = import_module("tqdm").tqdm
+        with tqdm(total=total, unit=" samples", unit_scale=True, file=sys.stderr, leave=False) as shown:
+            yield shown.update
+    else:
+        yield lambda _: None
+
+
+def write(found: Sequence[tuple[Trace, Measured]], rows: Sequence[Record], arguments: argparse.Namespace) -> None:
+    """The files that were asked for."""
+    if arguments.json:
+        write_json(rows, arguments.json)
+    if arguments.parquet:
+        write_parquet(rows, arguments.parquet)
+    if arguments.plots:
+        draw_all(found, rows, arguments.plots)
