@@ -2,6 +2,7 @@
 
 from core.certainty import beta_certainty
 from core.evidence import Evidence
+from core.stopping.parameters import Count
 from core.stopping.rule import Rule
 from core.types import StopReason
 
@@ -35,7 +36,7 @@ def out_of_reach(target: float) -> Rule:
     return Rule(f"out-of-reach-{target:g}", check)
 
 
-def at_least(samples: int) -> Rule:
+def at_least(samples: Count) -> Rule:
     """A guard for the left of `&`: true once this many samples have finished."""
     return Rule(f"at-least-{samples}", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None)
 

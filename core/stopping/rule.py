@@ -13,13 +13,15 @@ Check = Callable[[Evidence], StopReason | None]
 class Rule:
     """A named check that composes with `|` and `&`.
 
-    `ballots`: it reads the single ballots, not the counts alone; `confidence`: it needs their token confidences.
+    `ballots`: it reads the single ballots, not the counts alone; `confidence`: it needs their token confidences;
+    `eager`: it races samples, so the driver puts its whole width in flight.
     """
 
     name: str
     check: Check
     ballots: bool = False
     confidence: bool = False
+    eager: bool = False
 
     def __call__(self, evidence: Evidence) -> StopReason | None:
         return self.check(evidence)
@@ -33,8 +35,13 @@ class Rule:
         return self._with(other, "&", lambda e: other.check(e) if self.check(e) else None)
 
     def _with(self, other: "Rule", sign: str, check: Check) -> "Rule":
-        ballots, confidence = self.ballots or other.ballots, self.confidence or other.confidence
-        return Rule(f"({self.name} {sign} {other.name})", check, ballots, confidence)
+        return Rule(
+            f"({self.name} {sign} {other.name})",
+            check,
+            ballots=self.ballots or other.ballots,
+            confidence=self.confidence or other.confidence,
+            eager=self.eager or other.eager,
+        )
 
 
 def fewest_to_stop(rule: Rule, evidence: Evidence, *, limit: int | None = None) -> int:

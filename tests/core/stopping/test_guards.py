@@ -1,30 +1,19 @@
-"""Stopping rules, alone and composed."""
+"""Rules that stand beside every other."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.evidence import Evidence
-from core.stopping.consistency import adaptive_consistency
-from core.stopping.guards import at_least, curtailment, incomparable
-from core.stopping.rule import Rule
+from core.stopping.guards import at_least, curtailment, fixed, incomparable, out_of_reach, truncating
 from core.types import Outcome, Sample, StopReason
 from core.votes import Votes
-
-YES = Rule("yes", lambda _: StopReason.CERTAIN)
-ALSO = Rule("also", lambda _: StopReason.LOAD)
-NO = Rule("no", lambda _: None)
-NOTHING = Evidence((), 16)
 
 
 @pytest.mark.parametrize(
     ("rule", "evidence", "reason"),
     [
-        (adaptive_consistency(0.95), Evidence((4,), 12), StopReason.CERTAIN),
-        (adaptive_consistency(0.95), Evidence((3,), 13), None),
-        (adaptive_consistency(0.95), Evidence((5, 1), 10), None),
-        (adaptive_consistency(0.5), Evidence((), 16), None),
-        (adaptive_consistency(0.5), Evidence((1, 1), 14), StopReason.CERTAIN),
+        (fixed(), Evidence((16,), 0, finished=16, whole=16), None),
         (curtailment(), Evidence((5, 2), 2), StopReason.CURTAILED),
         (curtailment(), Evidence((5, 2), 3), None),
         (curtailment(), Evidence((5, 2), 0), None),
@@ -34,35 +23,16 @@ NOTHING = Evidence((), 16)
         (incomparable(3), Evidence((), 5, finished=3, whole=3), StopReason.SINGLE),
         (incomparable(3), Evidence((), 5, finished=3, whole=2), None),
         (incomparable(3), Evidence((1,), 5, finished=4, whole=4), None),
+        (truncating(3), Evidence((), 5, finished=3), StopReason.SINGLE),
+        (truncating(3), Evidence((), 5, finished=3, whole=1), None),
+        (out_of_reach(0.95), Evidence((2, 2), 3), StopReason.CURTAILED),
+        (out_of_reach(0.95), Evidence((2, 2), 6), None),
+        (out_of_reach(0.95), Evidence((2, 2), 0), None),
     ],
 )
-def test_each_rule_on_its_boundary(rule, evidence, reason):
-    """A rule answers with its reason exactly where its condition begins."""
+def test_each_guard_on_its_boundary(rule, evidence, reason):
+    """A guard answers with its reason exactly where its condition begins."""
     assert rule(evidence) is reason
-
-
-@pytest.mark.parametrize(
-    ("rule", "reason"),
-    [
-        (YES | NO, StopReason.CERTAIN),
-        (NO | YES, StopReason.CERTAIN),
-        (YES | ALSO, StopReason.CERTAIN),
-        (NO | NO, None),
-        (YES & ALSO, StopReason.LOAD),
-        (YES & NO, None),
-        (NO & YES, None),
-        (YES & (NO | ALSO), StopReason.LOAD),
-    ],
-)
-def test_rules_compose(rule, reason):
-    """`|` gives the left one's reason first; `&` gives the right one's, guards standing on the left."""
-    assert rule(NOTHING) is reason
-
-
-def test_a_composed_rule_says_what_it_is():
-    """The name spells the composition, for the stop record."""
-    rule = at_least(3) & (adaptive_consistency(0.9) | curtailment())
-    assert rule.name == "(at-least-3 & (adaptive-consistency-0.9 | curtailment))"
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=24))
