@@ -6,16 +6,21 @@ from math import isfinite
 from core.errors import InvalidRequest
 from core.types import NANOS, Answer, Outcome, Sample, StopReason, Usage
 
+ABSTAIN_BELOW = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of one program: samples (counts), tokens (all samples together), seconds, certainty target in (0, 1]."""
+    """Limits of one program: samples (counts), tokens (all samples together), seconds, certainty target in (0, 1].
+
+    Without a target the strategy has its own; an abstention then needs less than `ABSTAIN_BELOW`.
+    """
 
     max_samples: int = 1
     min_samples: int = 1
     max_tokens: int | None = None
     max_seconds: float | None = None
-    certainty: float = 0.95
+    certainty: float | None = None
     abstain: bool = False
 
     def __post_init__(self) -> None:
@@ -23,7 +28,7 @@ class Budget:
             raise InvalidRequest("max_samples must be at least 1.", param="compute_budget.max_samples")
         if not 1 <= self.min_samples <= self.max_samples:
             raise InvalidRequest("min_samples must be between 1 and max_samples.", param="compute_budget.min_samples")
-        if not 0 < self.certainty <= 1:
+        if self.certainty is not None and not 0 < self.certainty <= 1:
             raise InvalidRequest("certainty must be above 0 and at most 1.", param="compute_budget.certainty")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidRequest("max_tokens must be at least 1.", param="compute_budget.max_tokens")
@@ -32,9 +37,14 @@ class Budget:
 
     def settle(self, answer: Answer) -> Answer:
         """The answer, or with `abstain` an abstention where its certainty stays below the target."""
-        if self.abstain and (answer.certainty or 0.0) < self.certainty:
+        if self.abstain and (answer.certainty or 0.0) < self.target:
             return replace(answer, stop_reason=StopReason.ABSTAINED)
         return answer
+
+    @property
+    def target(self) -> float:
+        """The certainty below which a program that may abstain does."""
+        return ABSTAIN_BELOW if self.certainty is None else self.certainty
 
     @property
     def max_nanos(self) -> int | None:

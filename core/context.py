@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.budget import Budget, Ledger
+from core.calibration import Profile
 from core.confidence import WINDOW
 from core.types import Answer, Prompt, RequestKind, Sample, StopReason
 
@@ -63,6 +64,10 @@ class Context(Protocol):
     @property
     def budget(self) -> Budget:
         """What the program may spend."""
+
+    @property
+    def profile(self) -> Profile:
+        """What calibration learned of this model on this family of tasks."""
 
     @property
     def ledger(self) -> Ledger:

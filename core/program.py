@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Protocol
 
 from core.budget import Budget, Ledger
+from core.calibration import UNCALIBRATED, Profile
 from core.confidence import WINDOW
 from core.errors import DeadlineExceeded, NoAnswer
 from core.fanout import FanOut
@@ -66,10 +67,11 @@ class _NoPort:
 class Program:
     """The `Context` that both drivers hand to a strategy."""
 
-    def __init__(self, name: str, prompt: Prompt, budget: Budget, port: Port) -> None:
+    def __init__(self, name: str, prompt: Prompt, budget: Budget, port: Port, profile: Profile = UNCALIBRATED) -> None:
         self.name = name
         self.prompt = prompt
         self.budget = budget
+        self.profile = profile
         self.ledger = Ledger()
         self.reported: Answer | None = None
         self.planned = 0

@@ -150,3 +150,7 @@ class Answer:
     stop_reason: StopReason
     certainty: float | None = None
     distribution: tuple[tuple[str, int], ...] = ()
+    settled: float | None = None
+    """Probability that the full budget would give this answer; what stopping was decided on, where it was."""
+    calibrated: bool = False
+    """Whether `certainty` is a probability that was checked against outcomes."""

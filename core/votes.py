@@ -1,6 +1,6 @@
 """Votes over canonical answers, and the certainty that follows from the counts."""
 
-from core.certainty import beta_certainty
+from core.calibration import UNCALIBRATED, Profile
 from core.evidence import Ballot, Evidence
 from core.types import Answer, Outcome, Sample, StopReason
 
@@ -8,7 +8,8 @@ from core.types import Answer, Outcome, Sample, StopReason
 class Votes:
     """Running tally of the samples of one program. Samples without an answer are counted but do not vote."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: Profile = UNCALIBRATED) -> None:
+        self.profile = profile
         self._tally: dict[str, int] = {}
         self._first: dict[str, Sample] = {}
         self._fallback: Sample | None = None
@@ -50,8 +51,8 @@ class Votes:
 
     @property
     def certainty(self) -> float | None:
-        """Beta certainty of the top two, None while nobody has voted."""
-        return beta_certainty(*self.top_two) if self._tally else None
+        """How sure the leader is, by the profile; None while nobody has voted."""
+        return self.profile.certainty(self.evidence(remaining=0))
 
     @property
     def distribution(self) -> tuple[tuple[str, int], ...]:
@@ -69,9 +70,10 @@ class Votes:
         counts = tuple(sorted(self._tally.values(), reverse=True))
         return Evidence(counts, remaining, self.finished, self.whole, self.ballots, running)
 
-    def answer(self, stop_reason: StopReason) -> Answer:
-        """The tally as it stands, as an answer."""
-        return Answer(self.selected, stop_reason, self.certainty, self.distribution)
+    def answer(self, stop_reason: StopReason, settled: float | None = None) -> Answer:
+        """The tally as it stands, as an answer; `settled` is the probability that the full budget would give it."""
+        calibrated = self.profile.calibrated
+        return Answer(self.selected, stop_reason, self.certainty, self.distribution, settled, calibrated)
 
 
 def _weight(sample: Sample) -> int:

@@ -183,7 +183,7 @@ def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: s
         min_samples=min(wish.min_samples or 1, samples),
         max_tokens=wish.max_tokens,
         max_seconds=float(wish.max_seconds or settings.limits.max_seconds),
-        certainty=float(wish.certainty or 0.95),
+        certainty=None if wish.certainty is None else float(wish.certainty),
         abstain=abstain,
     )
     return Plan(budget, strategy, options, source, False, clamped, frozenset(wish.include or ()), wish.priority)

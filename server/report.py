@@ -19,7 +19,8 @@ def compute_report(result: Result) -> dict[str, Any]:
         "samples": sample_counts(result),
         "stop_reason": answer.stop_reason.value,
         "certainty": answer.certainty if answer.certainty is None else round(answer.certainty, 4),
-        "calibrated": False,
+        "calibrated": answer.calibrated,
+        "settled": answer.settled if answer.settled is None else round(answer.settled, 4),
         "distribution": [{"answer": text, "votes": votes} for text, votes in answer.distribution[:SHOWN_ANSWERS]],
         "escalated": False,
         "budget": {
@@ -124,7 +125,7 @@ def abstention(result: Result) -> str:
     certainty = result.answer.certainty
     reached = "no comparable answers" if certainty is None else f"certainty {certainty:.2f}"
     finished = result.program.ledger.outcomes[Outcome.FINISHED]
-    return f"Abstained: {reached} after {finished} samples, below the target of {result.job.plan.budget.certainty:.2f}."
+    return f"Abstained: {reached} after {finished} samples, below the target of {result.job.plan.budget.target:.2f}."
 
 
 def headers(result: Result) -> dict[str, str]:

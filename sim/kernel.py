@@ -49,7 +49,7 @@ class _Run:
     def __init__(self, kernel: "Kernel", arrival: Arrival) -> None:
         self.kernel = kernel
         self.arrival = arrival
-        self.program = Program(arrival.name, arrival.prompt, arrival.budget, self)
+        self.program = Program(arrival.name, arrival.prompt, arrival.budget, self, arrival.profile)
         self.queued: dict[int, Request] = {}
         self.calls: dict[int, Running] = {}
         self.awake = True

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.budget import Budget, Ledger
+from core.calibration import UNCALIBRATED, Profile
 from core.context import Strategy
 from core.errors import QuorateError
 from core.types import Answer, Confidence, Outcome, Prompt, Request, Usage
@@ -37,6 +38,7 @@ class Arrival:
     strategy: Strategy
     prompt: Prompt = field(default_factory=lambda: Prompt({}))
     budget: Budget = field(default_factory=Budget)
+    profile: Profile = UNCALIBRATED
     options: Mapping[str, Any] = field(default_factory=dict)
     at: int = 0
     backend: str = "sim"

@@ -1,44 +1,54 @@
 """Majority voting that stops as soon as more samples could hardly change the leader.
 
-Self-consistency: Wang et al. (arXiv 2203.11171). Stopping: Adaptive-Consistency's Beta test on the top two counts
-(Aggarwal et al., arXiv 2305.11860) or lossless curtailment, tested after every completion while others are in flight.
+Self-consistency: Wang et al. (arXiv 2203.11171). Stopping: the probability that the full budget would give the answer
+that leads now (`core.stopping.predictive`), tested after every completion while others are in flight.
 """
 
 from core.budget import Budget
+from core.calibration import Profile
 from core.context import Context
+from core.evidence import Evidence
 from core.stopping.consistency import adaptive_consistency
 from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
 from core.stopping.names import rule_named
+from core.stopping.predictive import predictive, settled
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
 from strategies.answers import Kind, expected_kind
 from strategies.selectors import Selector, selector_named, votes_for
 
 DEFAULT = "default"
+SETTLED = 0.92
+"""Probability that the full budget would give the same answer at which the default rule stops (docs/performance.md)."""
 TRUNCATED_AFTER = 5
 """Samples that all ran into their token limit after which no more are made."""
 TOP_LOGPROBS = 20
 """Candidates per token that a confidence is made of: k of DeepConf, and the most that OpenAI's API gives."""
 
 
-def stopping_rule(budget: Budget, incomparable_after: int, rule: str = DEFAULT) -> Rule:
+def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT) -> Rule:
     """The rule named (not before `min_samples`), or nothing to compare.
 
     A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
     """
-    idle = incomparable(incomparable_after) | truncating(TRUNCATED_AFTER)
-    settled = _default(budget) if rule == DEFAULT else rule_named(rule)
-    return at_least(budget.min_samples) & (idle | settled)
+    promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
+    idle = incomparable(ctx.budget.max_samples if promised else incomparable_after) | truncating(TRUNCATED_AFTER)
+    named = _default(ctx.budget, ctx.profile) if rule == DEFAULT else rule_named(rule)
+    return at_least(ctx.budget.min_samples) & (idle | named)
 
 
-def _default(budget: Budget) -> Rule:
-    target = budget.certainty
-    return adaptive_consistency(target) | (out_of_reach(target) if budget.abstain else curtailment())
+def _default(budget: Budget, profile: Profile) -> Rule:
+    if budget.abstain:
+        return adaptive_consistency(budget.target) | out_of_reach(budget.target)
+    threshold = SETTLED if budget.certainty is None else profile.threshold(budget.certainty)
+    return curtailment() | predictive(threshold)
 
 
-def _prompt(ctx: Context, choose: Selector) -> Prompt:
-    """What is asked of every sample: with log-probabilities where the selector reads confidences."""
-    return ctx.prompt.with_body(logprobs=True, top_logprobs=TOP_LOGPROBS) if choose.confidence else ctx.prompt
+def _prompt(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
+    """What is asked of every sample: with log-probabilities where the selector or the rule reads confidences."""
+    if choose.confidence or stop.confidence:
+        return ctx.prompt.with_body(logprobs=True, top_logprobs=TOP_LOGPROBS)
+    return ctx.prompt
 
 
 async def self_consistency(
@@ -65,19 +75,23 @@ async def self_consistency(
             applied where the request promises a comparable answer (tools, JSON, choices).
     """
     budget = ctx.budget
-    promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
-    stop = stopping_rule(budget, budget.max_samples if promised else incomparable_after, rule)
     choose = selector_named(selector)
-    votes = votes_for(choose)
-    async with ctx.fan_out(budget.max_samples, width=width, prompt=_prompt(ctx, choose)) as samples:
+    stop = stopping_rule(ctx, incomparable_after, rule)
+    votes = votes_for(choose, ctx.profile)
+    async with ctx.fan_out(budget.max_samples, width=width, prompt=_prompt(ctx, choose, stop)) as samples:
         evidence = votes.evidence(remaining=samples.remaining)
-        samples.width = min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
+        samples.width = in_flight(stop, evidence, width, spare)
         async for sample in samples:
             votes.add(sample)
-            ctx.report(votes.answer(StopReason.DEADLINE))
             evidence = votes.evidence(remaining=samples.remaining)
+            ctx.report(votes.answer(StopReason.DEADLINE, settled(evidence)))
             reason = stop(evidence)
             if reason is not None:
-                return budget.settle(votes.answer(reason))
-            samples.width = min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
-    return budget.settle(votes.answer(samples.ended_by))
+                return budget.settle(votes.answer(reason, settled(evidence)))
+            samples.width = in_flight(stop, evidence, width, spare)
+    return budget.settle(votes.answer(samples.ended_by, settled(evidence)))
+
+
+def in_flight(stop: Rule, evidence: Evidence, width: int, spare: int) -> int:
+    """Samples that should run now: the fewest that could settle the answer, and `spare` more; at most `width`."""
+    return min(width, fewest_to_stop(stop, evidence, limit=width) + spare)

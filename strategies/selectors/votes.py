@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from core.calibration import UNCALIBRATED, Profile
 from core.certainty import beta_certainty
 from core.types import Answer, Sample, StopReason
 from core.votes import Votes
@@ -19,8 +20,8 @@ class SelectedVotes(Votes):
     the selector abstains, the leader is kept as the sample, with the stop reason `abstained`.
     """
 
-    def __init__(self, selector: Selector) -> None:
-        super().__init__()
+    def __init__(self, selector: Selector, profile: Profile = UNCALIBRATED) -> None:
+        super().__init__(profile)
         self._selector = selector
         self._samples: list[Sample] = []
         self._selection = Selection(None)
@@ -31,12 +32,12 @@ class SelectedVotes(Votes):
         super().add(sample)
         self._samples.append(sample)
 
-    def answer(self, stop_reason: StopReason) -> Answer:
+    def answer(self, stop_reason: StopReason, settled: float | None = None) -> Answer:
         """What the selector chooses. As a report in case of the deadline it may lag by a sixteenth of the samples."""
         if stop_reason is not StopReason.DEADLINE or len(self._samples) >= self._due:
             self._selection = self._selector(self._samples)
             self._due = len(self._samples) + max(1, len(self._samples) // LAG)
-        plain = super().answer(stop_reason)
+        plain = super().answer(stop_reason, settled)
         chosen = self._selection.sample
         if chosen is None:
             return replace(plain, stop_reason=StopReason.ABSTAINED) if self._samples else plain
@@ -50,6 +51,6 @@ class SelectedVotes(Votes):
         return beta_certainty(counts[chosen.answer], self.top_two[0])
 
 
-def votes_for(selector: Selector) -> Votes:
+def votes_for(selector: Selector, profile: Profile = UNCALIBRATED) -> Votes:
     """The tally that answers by this selector; the plain majority keeps no samples beyond the first of each answer."""
-    return Votes() if selector.name == "majority" else SelectedVotes(selector)
+    return Votes(profile) if selector.name == "majority" else SelectedVotes(selector, profile)

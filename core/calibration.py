@@ -1,0 +1,125 @@
+"""What calibration learned: from raw signals of a vote to a probability, and the threshold that keeps a stated risk.
+
+Fitted by `quorate calibrate`, applied here: standard library only, a few microseconds per completed sample.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, log, log1p
+
+from core.certainty import beta_certainty
+from core.evidence import Evidence
+from core.stopping.predictive import stays
+
+FLOOR = 1e-6
+"""Probabilities are kept this far from 0 and 1, so that their log-odds exist."""
+
+
+class Target(StrEnum):
+    """What a calibrated certainty is the probability of."""
+
+    AGREEMENT = "agreement"
+    """The answer is what the reference budget would give; needs no labels."""
+    CORRECTNESS = "correctness"
+    """The answer is right; needs labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A stated certainty, and the `settled` threshold (`core.stopping.predictive`) that keeps it.
+
+    The share of answers that differ from the full budget's is at most 1 - `certainty`, except with probability
+    `delta` over the draw of the `questions` that it was fitted on.
+    """
+
+    certainty: float
+    settled: float
+    delta: float
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What calibration learned of one model on one family of tasks.
+
+    `weights` and `intercept` make one log-odds score of the named signals (`SIGNALS`), `knots` (score as a
+    probability, calibrated probability; both rising) map it on. `reference` is the budget, in samples, that
+    agreement was measured against.
+    """
+
+    name: str = "uncalibrated"
+    target: Target = Target.AGREEMENT
+    reference: int = 0
+    intercept: float = 0.0
+    weights: tuple[tuple[str, float], ...] = ()
+    knots: tuple[tuple[float, float], ...] = ()
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether certainty is a probability that was checked against outcomes."""
+        return bool(self.knots)
+
+    def certainty(self, evidence: Evidence) -> float | None:
+        """How sure the leader is: calibrated, else the Beta certainty of the top two. None while nobody has voted."""
+        if not evidence.counts:
+            return None
+        if not self.calibrated:
+            return beta_certainty(evidence.lead, evidence.second)
+        return interpolated(self.knots, self.score(evidence))
+
+    def score(self, evidence: Evidence) -> float:
+        """The signals as one probability, before the knots."""
+        odds = self.intercept + sum(w * SIGNALS[name](evidence, self.reference) for name, w in self.weights)
+        return 1 / (1 + exp(-max(-30.0, min(30.0, odds))))
+
+    def threshold(self, certainty: float) -> float:
+        """The settled threshold for a stated certainty: of the bound that promises just as much, or the next more.
+
+        Without such a bound the statement is taken at its word, answer by answer.
+        """
+        kept = [bound for bound in self.bounds if bound.certainty >= certainty]
+        return min(kept, key=lambda bound: bound.certainty).settled if kept else certainty
+
+
+UNCALIBRATED = Profile()
+
+
+def standing(evidence: Evidence, reference: int) -> float:
+    """Log-odds that the leader would still lead after `reference` samples (`core.stopping.predictive.stays`)."""
+    others = max(evidence.finished, evidence.voters) - evidence.lead - evidence.second
+    seen = evidence.lead + evidence.second + others
+    return log_odds(stays(evidence.lead, evidence.second, others, max(0, reference - seen)))
+
+
+def share(evidence: Evidence, _: int) -> float:
+    """Log-odds of the leader's share of the votes, with half a vote to either side."""
+    return log_odds((evidence.lead + 0.5) / (evidence.voters + 1))
+
+
+def votes(evidence: Evidence, _: int) -> float:
+    """Logarithm of the number of votes."""
+    return log1p(evidence.voters)
+
+
+SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {"standing": standing, "share": share, "votes": votes}
+"""Name to signal, of the evidence and the reference budget: the one line to add."""
+
+
+def log_odds(probability: float) -> float:
+    """ln(p / (1 - p)), p kept `FLOOR` away from 0 and 1."""
+    kept = min(1 - FLOOR, max(FLOOR, probability))
+    return log(kept / (1 - kept))
+
+
+def interpolated(knots: tuple[tuple[float, float], ...], x: float) -> float:
+    """Piecewise linear through the knots, constant beyond them."""
+    index = bisect_right(knots, x, key=lambda knot: knot[0])
+    if index == 0:
+        return knots[0][1]
+    if index == len(knots):
+        return knots[-1][1]
+    (x0, y0), (x1, y1) = knots[index - 1], knots[index]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
