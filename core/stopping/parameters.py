@@ -42,9 +42,9 @@ Count = Annotated[int, Bounds(1, 1024)]
 
 
 def spelled(name: str, *numbers: float, every: int | None = None) -> str:
-    """The spelling that `rule_named` reads back: numbers without exponents, `every` after an @ where it is not 1."""
+    """The spelling that `rule_named` reads back: numbers without exponents, `every` after an @."""
     digits = "".join(f"-{Decimal(repr(number)):f}".removesuffix(".0") for number in numbers)
-    return f"{name}{digits}" + (f"@{every}" if every is not None and every > 1 else "")
+    return f"{name}{digits}" + ("" if every is None else f"@{every}")
 
 
 def certain_when(
