@@ -19,7 +19,7 @@ from sim.summary import report
 from sim.traces import Question, TraceError, half, load
 from strategies.self_consistency import DEFAULT
 
-RULES = (DEFAULT, "adaptive-consistency-0.95", "curtailment", "fixed")
+RULES = (DEFAULT, "adaptive-consistency-0.95", "certaindex-0.7@5", "esc-5", "curtailment", "fixed")
 CAPS, WIDTHS = (8, 16), (1, 8)
 FAILED = 1
 
