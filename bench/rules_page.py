@@ -1,6 +1,6 @@
 """The page of `bench.rules`: what is measured, the table over everything, and one row per data set and cap."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 from statistics import fmean
@@ -31,7 +31,7 @@ charged.
 - Ties among all samples go to the one drawn first at every width, so that a lossless rule changes nothing.
 """
 OVERALL = "| rule | width | tokens | worst | change | lowest | below, above | oracle gap | time |"
-SPLITS = {"all": "all of them", "a": "half a of them", "b": "half b of them"}
+SPLITS: Mapping[str, str] = {"all": "all of them", "a": "half a of them", "b": "half b of them"}
 
 
 def page(rows: Sequence[Record], split: str, pictures: Sequence[Path]) -> Iterator[str]:
