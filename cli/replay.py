@@ -21,7 +21,7 @@ from strategies.self_consistency import DEFAULT
 
 RULES = (DEFAULT, "adaptive-consistency-0.95", "certaindex-0.7@5", "esc-5", "curtailment", "fixed")
 CAPS, WIDTHS = (8, 16), (1, 8)
-FAILED = 1
+FAILED, INTERRUPTED = 1, 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--widths", "--width", type=counts, action="extend", metavar="NUMBERS", help="in flight at most; default: 1,8")
     add("--orders", type=count, default=20, metavar="NUMBER", help="random orders per question (default %(default)s)")
     add("--seed", type=int, default=0, help="chooses the orders (default %(default)s)")
-    add("--certainty", type=fraction, default=0.95, help="target of the default rule (default %(default)s)")
+    add("--certainty", type=fraction, metavar="NUMBER", help="target of the default rule, above 0 and at most 1")
     add("--split", choices=("a", "b", "all"), default="all", help="one half of the questions, by the hash of their ids")
     add("--jobs", type=count, default=cores(), metavar="NUMBER", help="processes (default: all cores, %(default)s)")
     add("--json", type=Path, metavar="FILE", help="write the records as JSON")
@@ -77,12 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         check(arguments)
         found = measured(traces(arguments.files, plan(arguments), arguments.split), arguments.jobs)
         rows = [record for trace, whole in found for record in records(trace.name, whole, trace.plan)]
+        write(found, rows, arguments)
         for line in report(rows):
             print(line)
-        write(found, rows, arguments)
     except (TraceError, OSError, MissingLibrary) as error:
         print(f"quorate replay: {said(error)}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
@@ -94,7 +96,10 @@ def said(error: Exception) -> str:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Whether the files asked for can be written, before the work is done. Raises `MissingLibrary` and `OSError`."""
+    """Say before the work is done what will come to nothing. Raises `MissingLibrary` and `OSError`."""
+    for rule in arguments.rules or RULES:
+        if rule != DEFAULT and rule_named(rule).confidence:
+            print(f"{rule}: reads token confidences, which recorded samples do not have", file=sys.stderr)
     if arguments.parquet:
         pyarrow()
     if arguments.plots:

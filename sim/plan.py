@@ -26,7 +26,8 @@ STEP = 1
 class Plan:
     """What to replay: `rules` by the names of `core.stopping.names` or `default`, each with every cap and width.
 
-    `certainty` is the target of the default rule; `orders` are random orders per question, chosen by `seed`.
+    `orders` are random orders per question, chosen by `seed`. `certainty` is the target of the default rule, None its
+    own.
     """
 
     rules: tuple[str, ...]
@@ -34,7 +35,7 @@ class Plan:
     widths: tuple[int, ...]
     orders: int = 20
     seed: int = 0
-    certainty: float = 0.95
+    certainty: float | None = None
 
     def within(self, recorded: int) -> "Plan":
         """The part of the plan that so many samples per question allow; it may be left without any cap."""

@@ -47,7 +47,7 @@ class Record:
     samples: float
     oracle_samples: float
     agreement: float
-    certainty: float
+    certainty: float | None
     seed: int
 
     @property

@@ -1,8 +1,12 @@
 """`quorate replay`: what it writes, what it refuses, and that the number of processes changes nothing."""
 
 import json
+import os
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -73,10 +77,11 @@ def test_fixed_is_fixed_at_every_width(written):
 
 
 @pytest.mark.timeout(60)
-def test_the_number_of_processes_changes_nothing(tmp_path):
+def test_the_number_of_processes_changes_nothing(tmp_path, monkeypatch):
     """One process or two, the files are the same to the last byte."""
+    monkeypatch.setattr("cli.jobs.PIECE", 1000)
     for jobs in (1, 2):
-        assert replay(DATA, "--caps", 16, "--orders", 20, "--jobs", jobs, "--json", tmp_path / str(jobs)) == 0
+        assert replay(DATA, "--cap", 16, "--orders", 5, "--jobs", jobs, "--json", tmp_path / str(jobs)) == 0
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -92,6 +97,26 @@ def test_a_cap_beyond_the_recording_is_skipped_with_a_note(written, small, capsy
     found = written(small, DATA, "--caps", "4,8", "--rule", "default", "--width", 1, *QUICK)
     assert [(r["trace"], r["cap"]) for r in found] == [("small", 4), ("mcqa-gpt35-20", 4), ("mcqa-gpt35-20", 8)]
     assert capsys.readouterr().err == "small: skipped at cap 8, 4 samples are recorded\n"
+
+
+def test_a_rule_that_cannot_work_here_is_noted(small, capsys):
+    """Recorded samples carry no log-probabilities, so a rule that reads them never stops."""
+    assert replay(small, "--rules", "confident-0.9", "--cap", 4, "--width", 1, *QUICK) == 0
+    assert capsys.readouterr().err == "confident-0.9: reads token confidences, which recorded samples do not have\n"
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_ends_it_quietly():
+    """Ctrl-C in a terminal reaches all processes at once: status 130 within seconds, and no stack traces."""
+    command = [sys.executable, "-m", "cli", "replay", DATA, "--orders", "2000", "--jobs", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        time.sleep(4)  # the workers have begun
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            assert process.communicate(timeout=15)[1] == ""
+            assert process.returncode == 130
+        finally:
+            process.kill()
 
 
 def test_files_of_one_name_are_told_apart(written, small, tmp_path):

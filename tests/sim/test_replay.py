@@ -33,7 +33,8 @@ def test_the_fixed_budget_spends_everything():
 @pytest.mark.parametrize("width", [1, 4, 8])
 def test_an_easy_question_stops_after_four(width):
     """Four unanimous samples settle it, and without spares nothing is in flight that cannot be needed."""
-    found = evaluate([EASY], ADAPTIVE, Budget(16), width=width, orders=2, options={"spare": 0})
+    options = {"rule": "adaptive-consistency-0.95", "spare": 0}
+    found = evaluate([EASY], ADAPTIVE, Budget(16), width=width, orders=2, options=options)
     assert (found.accuracy, found.tokens, found.samples) == (1, 40, 4)
 
 
