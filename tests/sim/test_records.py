@@ -42,7 +42,7 @@ def test_records_are_those_worked_out_by_hand(rule, width, tokens, samples, make
 
 
 def test_aborted_tokens_and_lost_answers_are_in_the_record():
-    """A rule that takes the first sample to end loses where the short, wrong one is in flight, and pays for all lanes."""
+    """A rule that takes the first sample loses where the short, wrong one is in flight, and pays for all lanes."""
     question = Question("q", (Recorded("B", False, 10), *(Recorded("A", True, 40) for _ in range(3))))
     found = replayed([question], rules=("at-least-1",), widths=(4,), orders=20)["at-least-1", 4]
     lanes, lost = found.samples, 1 - found.accuracy
