@@ -38,12 +38,12 @@ class Arrival:
     strategy: Strategy
     prompt: Prompt = field(default_factory=lambda: Prompt({}))
     budget: Budget = field(default_factory=Budget)
-    profile: Profile = UNCALIBRATED
     options: Mapping[str, Any] = field(default_factory=dict)
     at: int = 0
     backend: str = "sim"
     priority: int = 0
     gone_at: int | None = None
+    profile: Profile = UNCALIBRATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ that leads now (`core.stopping.predictive`), tested after every completion while
 
 from core.budget import Budget
 from core.calibration import Profile
-from core.context import Context
+from core.context import Context, Samples
 from core.evidence import Evidence
 from core.stopping.consistency import adaptive_consistency
 from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
@@ -14,12 +14,15 @@ from core.stopping.names import rule_named
 from core.stopping.predictive import predictive, settled
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
+from core.votes import Votes
 from strategies.answers import Kind, expected_kind
 from strategies.selectors import Selector, selector_named, votes_for
 
 DEFAULT = "default"
 SETTLED = 0.92
 """Probability that the full budget would give the same answer at which the default rule stops (docs/performance.md)."""
+SPARE = 16
+"""Of so many samples of the budget, one is in flight to spare at the start."""
 TRUNCATED_AFTER = 5
 """Samples that all ran into their token limit after which no more are made."""
 TOP_LOGPROBS = 20
@@ -57,41 +60,53 @@ async def self_consistency(
     rule: str = DEFAULT,
     selector: str = "majority",
     width: int = 8,
-    spare: int = 2,
+    spare: int | None = None,
     incomparable_after: int = 5,
 ) -> Answer:
     """Sample in parallel, vote on the answers, stop on the lead; what still runs is aborted.
 
-    In flight are the fewest samples that could settle the answer if they agreed, plus `spare`, never more than `width`:
-    an easy question starts six, a contested one widens. docs/performance.md has the measured trade.
+    In flight are the fewest samples that could settle the answer if they agreed, plus some to spare, never more than
+    `width`: an easy question starts four, a contested one widens. docs/performance.md has the measured trade.
 
     Args:
         ctx: The program.
         rule: When to stop, by name (`core.stopping.names`).
         selector: Which sample is the answer, by name (`strategies.selectors`). The plain vote decides when to stop.
         width: Samples in flight at most.
-        spare: Samples in flight beyond the fewest that could settle the answer; buys latency with tokens.
+        spare: Samples in flight beyond the fewest that could settle the answer, and half as many more for each that has
+            completed; buys latency with tokens. By default a sixteenth of the budget.
         incomparable_after: Whole samples without any comparable answer (free text) after which to give up voting. Not
             applied where the request promises a comparable answer (tools, JSON, choices).
     """
-    budget = ctx.budget
     choose = selector_named(selector)
     stop = stopping_rule(ctx, incomparable_after, rule)
-    votes = votes_for(choose, ctx.profile)
-    async with ctx.fan_out(budget.max_samples, width=width, prompt=_prompt(ctx, choose, stop)) as samples:
+    most = ctx.budget.max_samples
+    extra = max(1, most // SPARE) if spare is None else spare
+    async with ctx.fan_out(most, width=width, prompt=_prompt(ctx, choose, stop)) as samples:
+        return await vote(ctx, samples, votes_for(choose, ctx.profile), stop, width=width, spare=extra)
+
+
+async def vote(ctx: Context, samples: Samples, votes: Votes, stop: Rule, *, width: int, spare: int) -> Answer:
+    """Count samples as they complete, until the rule stops or none is left."""
+    evidence = votes.evidence(remaining=samples.remaining)
+    samples.width = in_flight(stop, evidence, width, spare)
+    async for sample in samples:
+        votes.add(sample)
         evidence = votes.evidence(remaining=samples.remaining)
+        ctx.report(votes.answer(StopReason.DEADLINE, settled(evidence)))
+        reason = stop(evidence)
+        if reason is not None:
+            return ctx.budget.settle(votes.answer(reason, settled(evidence)))
         samples.width = in_flight(stop, evidence, width, spare)
-        async for sample in samples:
-            votes.add(sample)
-            evidence = votes.evidence(remaining=samples.remaining)
-            ctx.report(votes.answer(StopReason.DEADLINE, settled(evidence)))
-            reason = stop(evidence)
-            if reason is not None:
-                return budget.settle(votes.answer(reason, settled(evidence)))
-            samples.width = in_flight(stop, evidence, width, spare)
-    return budget.settle(votes.answer(samples.ended_by, settled(evidence)))
+    return ctx.budget.settle(votes.answer(samples.ended_by, settled(evidence)))
 
 
 def in_flight(stop: Rule, evidence: Evidence, width: int, spare: int) -> int:
-    """Samples that should run now: the fewest that could settle the answer, and `spare` more; at most `width`."""
-    return min(width, fewest_to_stop(stop, evidence, limit=width) + spare)
+    """Samples that should run now: the fewest that could settle the answer, and some to spare; at most `width`.
+
+    What is spare grows with what has completed: a question that is still open will hardly be settled by the next few,
+    and what is wasted when it is stays a fraction of what it has cost already. Racing rules get the whole width.
+    """
+    if stop.eager:
+        return width
+    return min(width, fewest_to_stop(stop, evidence, limit=width) + spare + spare * evidence.finished // 2)

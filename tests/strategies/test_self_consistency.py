@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.budget import Budget
+from core.calibration import UNCALIBRATED
 from core.certainty import beta_certainty
 from core.errors import BackendBroken, BackendRejected, NoAnswer
+from core.stopping.predictive import stays
 from core.types import NANOS, Outcome, Prompt, Sample, StopReason, Usage
 from scheduler.scheduler import Scheduler
 from sim.kernel import Kernel
@@ -43,6 +45,7 @@ class Script:
     def __init__(self, *answers, **budget):
         self.budget = Budget(**{"max_samples": 16, **budget})
         self.prompt = Prompt({})
+        self.profile = UNCALIBRATED
         self.samples = [Sample(index, Outcome.FINISHED, answer) for index, answer in enumerate(answers)]
         self.reports = []
         self.open = False
@@ -85,27 +88,28 @@ def decide(context, **options):
     return stop.value.value
 
 
-def test_it_stops_after_four_unanimous_samples_and_leaves_the_scope():
-    """The fifth sample is never asked for, and every sample was reported as it stood."""
+def test_it_stops_after_three_unanimous_samples_and_leaves_the_scope():
+    """The fourth sample is never asked for, and every sample was reported as it stood."""
     context = Script(*"aaaaaaaa")
     answer = decide(context)
-    assert (context.taken, context.planned, context.open) == (4, 16, False)
-    assert (answer.stop_reason, answer.certainty, answer.distribution) == (StopReason.CERTAIN, 0.96875, (("a", 4),))
-    assert [report.certainty for report in context.reports] == [beta_certainty(count, 0) for count in range(1, 5)]
+    assert (context.taken, context.planned, context.open) == (3, 16, False)
+    assert (answer.stop_reason, answer.certainty, answer.distribution) == (StopReason.CERTAIN, 0.9375, (("a", 3),))
+    assert [report.certainty for report in context.reports] == [beta_certainty(count, 0) for count in range(1, 4)]
+    assert [report.settled for report in context.reports] == [stays(n, 0, 0, 16 - n) for n in range(1, 4)]
     assert {report.stop_reason for report in context.reports} == {StopReason.DEADLINE}
 
 
 @pytest.mark.parametrize(
     ("answers", "taken", "reason", "leader"),
     [
-        ("aaaa", 4, StopReason.CERTAIN, "a"),
-        ("baaaaaa", 7, StopReason.CERTAIN, "a"),
-        ("bbaaaaaaaa", 10, StopReason.CERTAIN, "a"),
+        ("aaa", 3, StopReason.CERTAIN, "a"),
+        ("baaaa", 5, StopReason.CERTAIN, "a"),
+        ("bbaaaaa", 7, StopReason.CERTAIN, "a"),
         ("abababababababab", 16, StopReason.MAX_SAMPLES, "a"),
         ("babababababababa", 16, StopReason.MAX_SAMPLES, "b"),
-        ("bbbcccaaaaaaaaab", 13, StopReason.CURTAILED, "a"),
-        ("abcaaaaaaaaaaaaa", 8, StopReason.CERTAIN, "a"),
-        ("abababaababaaaab", 14, StopReason.CURTAILED, "a"),
+        ("bbcbccaaaaaaaaab", 12, StopReason.CERTAIN, "a"),
+        ("abcaaaaaaaaaaaaa", 6, StopReason.CERTAIN, "a"),
+        ("abababaababaaaab", 13, StopReason.CERTAIN, "a"),
     ],
 )
 def test_where_it_stops(answers, taken, reason, leader):
@@ -115,7 +119,7 @@ def test_where_it_stops(answers, taken, reason, leader):
     assert (context.taken, answer.stop_reason, answer.sample.answer) == (taken, reason, leader)
 
 
-@pytest.mark.parametrize(("certainty", "taken"), [(0.5, 1), (0.75, 1), (0.9, 3), (0.95, 4), (0.99, 6)])
+@pytest.mark.parametrize(("certainty", "taken"), [(0.5, 1), (0.72, 1), (0.9, 2), (0.95, 3), (0.99, 5), (1.0, 9)])
 def test_the_target_decides_how_many_agree(certainty, taken):
     """A higher certainty target asks for more unanimous samples."""
     context = Script(*"a" * 16, certainty=certainty)
@@ -123,7 +127,7 @@ def test_the_target_decides_how_many_agree(certainty, taken):
     assert context.taken == taken
 
 
-@pytest.mark.parametrize(("least", "taken"), [(1, 4), (4, 4), (6, 6), (16, 16)])
+@pytest.mark.parametrize(("least", "taken"), [(1, 3), (4, 4), (6, 6), (16, 16)])
 def test_min_samples_holds_the_stop_back(least, taken):
     """However clear it is, no rule fires before the minimum."""
     context = Script(*"a" * 16, min_samples=least)
@@ -131,9 +135,9 @@ def test_min_samples_holds_the_stop_back(least, taken):
     assert context.taken == taken
 
 
-@pytest.mark.parametrize(("width", "spare", "first"), [(8, 0, 4), (8, 2, 6), (8, 99, 8), (3, 2, 3), (1, 0, 1)])
+@pytest.mark.parametrize(("width", "spare", "first"), [(8, 0, 3), (8, 2, 5), (8, 9, 8), (8, None, 4), (3, 2, 3)])
 def test_as_many_start_as_could_settle_it_and_some_to_spare(width, spare, first):
-    """In flight at first: the four that would settle it if they agreed, plus the spare ones, within the width."""
+    """In flight at first: the three that would settle it if they agreed, plus the spare ones, within the width."""
     script = [says("a", 10), *[says("a", 1000)] * 15]
     started = []
 
@@ -148,25 +152,25 @@ def test_as_many_start_as_could_settle_it_and_some_to_spare(width, spare, first)
 
 
 def test_what_still_runs_is_aborted_and_charged():
-    """Four agree at 10 ns; the two slow ones are stopped there, with the tokens that they had made."""
-    ended = run([*[says("a")] * 4, *[says("b", 100, 100)] * 12], spare=2)
+    """Three agree at 10 ns; the slow ones are stopped there, with the tokens that they had made."""
+    ended = run([*[says("a")] * 3, *[says("b", 100, 100)] * 13], spare=2)
     assert ended.ended == 10
-    assert (ended.ledger.started, ended.planned) == (6, 16)
-    assert ended.ledger.outcomes[Outcome.ABORTED] == 2
-    assert ended.ledger.completion_tokens == 4 * 10 + 2 * 10
+    assert (ended.ledger.started, ended.planned) == (7, 16)
+    assert ended.ledger.outcomes[Outcome.ABORTED] == 4
+    assert ended.ledger.completion_tokens == 3 * 10 + 2 * 10
 
 
 def test_it_decides_before_it_launches():
     """The sample that settles the answer does not start another one first."""
     ended = run([says("a", 10 * index) for index in range(1, 17)], width=1)
-    assert (ended.ledger.started, ended.ledger.outcomes[Outcome.FINISHED]) == (4, 4)
+    assert (ended.ledger.started, ended.ledger.outcomes[Outcome.FINISHED]) == (3, 3)
 
 
 @pytest.mark.parametrize("silent", [FREE, TRUNCATED, FAILED])
 def test_samples_without_an_answer_never_vote(silent):
     """Free text, truncated and failed samples leave the tally to the others."""
-    ended = run([silent, silent, says("a"), silent, says("b"), says("b"), says("b"), says("b"), says("b"), says("b")])
-    assert dict(ended.answer.distribution) == {"b": 6, "a": 1}
+    ended = run([silent, silent, says("a"), silent, *[says("b")] * 6], spare=0)
+    assert dict(ended.answer.distribution) == {"b": 4, "a": 1}
     assert ended.answer.sample.answer == "b"
     assert ended.answer.stop_reason is StopReason.CERTAIN
 
@@ -307,6 +311,12 @@ def test_a_promised_answer_is_waited_for():
     choice = Prompt({"messages": [{"role": "user", "content": "Which one?\nA) red\nB) green\nC) blue\nD) grey"}]})
     ended = run([FREE, FREE, FREE, says("A")], prompt=choice, incomparable_after=2, width=1)
     assert ended.answer.distribution[0][0] == "A"
+
+
+def test_an_uncatchable_lead_is_curtailed_whatever_the_target():
+    """Nine of sixteen cannot be caught any more: certain beyond every target."""
+    answer = decide(Script(*"a" * 16, certainty=1.0))
+    assert (answer.stop_reason, answer.distribution, answer.settled) == (StopReason.CURTAILED, (("a", 9),), 1.0)
 
 
 def test_with_abstain_a_lead_that_can_still_reach_the_target_is_not_curtailed():
