@@ -58,17 +58,18 @@ def fixed_point(trace: Sequence[Question], orders: int, cap: int) -> Point:
     return Point(f"fixed {cap}", cap, None, None, *asdict(figures).values())
 
 
-def adaptive_point(trace: Sequence[Question], orders: int, setting: tuple[float, int]) -> Point:
-    """The default strategy at a target certainty and a spare width."""
+def adaptive_point(trace: Sequence[Question], orders: int, setting: tuple[float | None, int]) -> Point:
+    """The default strategy at a target certainty (None: what a request gets that states none) and a spare width."""
     certainty, spare = setting
     rule = partial(adaptive, spare=spare)
     figures = evaluate(trace, rule, Budget(CAP, certainty=certainty), width=WIDTH, orders=orders)
-    return Point(f"adaptive {certainty:g}, spare {spare}", CAP, certainty, spare, *asdict(figures).values())
+    name = "default" if certainty is None else f"certainty {certainty:g}"
+    return Point(f"{name}, spare {spare}", CAP, certainty, spare, *asdict(figures).values())
 
 
 def measure(trace: Sequence[Question], orders: int) -> list[Point]:
     """Every rule, on all cores; the oracle last."""
-    settings = [(target, 2) for target in TARGETS] + [(0.95, spare) for spare in SPARES if spare != 2]
+    settings = [(target, 2) for target in TARGETS] + [(None, spare) for spare in SPARES]
     with ProcessPoolExecutor() as pool:
         jobs = [pool.submit(fixed_point, trace, orders, cap) for cap in FIXED]
         jobs += [pool.submit(adaptive_point, trace, orders, setting) for setting in settings]
@@ -100,7 +101,7 @@ def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4.2), layout="constrained", squeeze=False)
     for axis, (title, points) in zip(axes[0], panels, strict=True):
         fixed = [point for point in points if point.rule.startswith("fixed")]
-        rule = [point for point in points if point.spare == 2]
+        rule = sorted((point for point in points if point.spare == 2), key=lambda point: point.tokens)
         axis.plot(
             [p.tokens for p in fixed], [p.accuracy for p in fixed], "o-", color="0.5", label="fixed majority of N"
         )
@@ -111,7 +112,7 @@ def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
                 str(point.cap), (point.tokens, point.accuracy), (0, -13), textcoords="offset points", ha="center"
             )
         for point in rule:
-            at, label = (point.tokens, point.accuracy), f"{point.certainty:g}"
+            at, label = (point.tokens, point.accuracy), "default" if point.certainty is None else f"{point.certainty:g}"
             axis.annotate(label, at, (2, 6), textcoords="offset points", rotation=50, fontsize=8)
         axis.set(title=title, xlabel="generated tokens a question, aborted ones charged", ylabel="accuracy")
         axis.grid(alpha=0.3)
