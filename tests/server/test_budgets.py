@@ -46,11 +46,11 @@ def model(name: str = "m", **options: Any) -> ModelSettings:
 
 @pytest.mark.parametrize(("preset", "samples"), SAMPLES.items())
 def test_presets(gateway_settings: MakeSettings, preset: str, samples: int) -> None:
-    """Each preset is a number of samples, with the default target and the operator's deadline."""
+    """Each preset is a number of samples, with no target but the strategy's own, and the operator's deadline."""
     plan = plan_of(gateway_settings(), compute_budget=preset)
     assert (plan.name, plan.source, plan.off) == ("self_consistency", "body", False)
     assert (plan.budget.max_samples, plan.budget.min_samples) == (samples, 1)
-    assert (plan.budget.certainty, plan.budget.max_seconds, plan.budget.max_tokens) == (0.95, 600.0, None)
+    assert (plan.budget.certainty, plan.budget.max_seconds, plan.budget.max_tokens) == (None, 600.0, None)
 
 
 def test_off(gateway_settings: MakeSettings) -> None:
