@@ -11,6 +11,7 @@ from math import exp, log, log1p
 
 from core.certainty import beta_certainty
 from core.evidence import Evidence
+from core.stopping.confidence import probability
 from core.stopping.predictive import stays
 
 FLOOR = 1e-6
@@ -31,11 +32,25 @@ class Bound:
     """A stated certainty, and the `settled` threshold (`core.stopping.predictive`) that keeps it.
 
     The share of answers that differ from the full budget's is at most 1 - `certainty`, except with probability
-    `delta` over the draw of the `questions` that it was fitted on.
+    `delta` over the draw of the `questions` that it was tested on. Certified for the profile's own cap and width.
     """
 
     certainty: float
     settled: float
+    delta: float
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """A stated certainty, and the `least` calibrated certainty at which a program that may abstain should answer.
+
+    Among the answers given, at most 1 - `certainty` are wrong, except with probability `delta` over the draw of the
+    `questions` that it was tested on.
+    """
+
+    certainty: float
+    least: float
     delta: float
     questions: int
 
@@ -46,7 +61,8 @@ class Profile:
 
     `weights` and `intercept` make one log-odds score of the named signals (`SIGNALS`), `knots` (score as a
     probability, calibrated probability; both rising) map it on. `reference` is the budget, in samples, that
-    agreement was measured against.
+    agreement was measured against. It was fitted on runs of at most `cap` samples, `width` of them in flight.
+    `model` and `task` say what it is for.
     """
 
     name: str = "uncalibrated"
@@ -56,6 +72,11 @@ class Profile:
     weights: tuple[tuple[str, float], ...] = ()
     knots: tuple[tuple[float, float], ...] = ()
     bounds: tuple[Bound, ...] = ()
+    abstentions: tuple[Abstention, ...] = ()
+    cap: int = 0
+    width: int = 0
+    model: str = ""
+    task: str = ""
 
     @property
     def calibrated(self) -> bool:
@@ -83,6 +104,11 @@ class Profile:
         kept = [bound for bound in self.bounds if bound.certainty >= certainty]
         return min(kept, key=lambda bound: bound.certainty).settled if kept else certainty
 
+    def least(self, certainty: float) -> float:
+        """The certainty below which to abstain, for a stated certainty; chosen like `threshold`."""
+        kept = [each for each in self.abstentions if each.certainty >= certainty]
+        return min(kept, key=lambda each: each.certainty).least if kept else certainty
+
 
 UNCALIBRATED = Profile()
 
@@ -104,7 +130,35 @@ def votes(evidence: Evidence, _: int) -> float:
     return log1p(evidence.voters)
 
 
-SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {"standing": standing, "share": share, "votes": votes}
+def spread(evidence: Evidence, _: int) -> float:
+    """Logarithm of the number of different answers."""
+    return log1p(len(evidence.counts))
+
+
+def silence(evidence: Evidence, _: int) -> float:
+    """Log-odds of the share of finished samples that did not vote, with half a sample to either side."""
+    finished = max(evidence.finished, evidence.voters)
+    return log_odds((finished - evidence.voters + 0.5) / (finished + 1))
+
+
+def confidence(evidence: Evidence, _: int) -> float:
+    """Log-odds of the mean probability that the tokens gave the leader's ballots; 0 where none of them carries any.
+
+    See `core.stopping.confidence.probability`; needs log-probabilities (grey-box).
+    """
+    leader = evidence.leader
+    known = [probability(each.confidence) for each in evidence.ballots if each.answer == leader and each.confidence]
+    return log_odds(sum(known) / len(known)) if known else 0.0
+
+
+SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {
+    "standing": standing,
+    "share": share,
+    "votes": votes,
+    "spread": spread,
+    "silence": silence,
+    "confidence": confidence,
+}
 """Name to signal, of the evidence and the reference budget: the one line to add."""
 
 
