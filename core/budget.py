@@ -53,11 +53,17 @@ class Budget:
 
 
 class Ledger:
-    """What one program has spent so far. Tokens of running requests count as they are made."""
+    """What one program has spent so far. Tokens of running requests count as they are made.
+
+    `started` and `outcomes` count all requests, `sampled` and `samples` without those beside the samples (probes, ...).
+    """
 
     def __init__(self) -> None:
         self.started = 0
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.sampled = 0
+        self.samples: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self._beside: set[int] = set()
         self.usage: dict[int, Usage] = {}
         self._completion = 0
 
@@ -71,9 +77,12 @@ class Ledger:
         """Sum over all requests."""
         return sum(self.usage.values(), Usage())
 
-    def start(self, index: int) -> None:
+    def start(self, index: int, *, beside: bool = False) -> None:
         """A request was handed to a backend."""
         self.started += 1
+        self.sampled += not beside
+        if beside:
+            self._beside.add(index)
         self.usage.setdefault(index, Usage())
 
     def progress(self, index: int, usage: Usage) -> None:
@@ -87,12 +96,17 @@ class Ledger:
         self._completion += merged.completion - known.completion
         self.usage[index] = merged
 
-    def cut(self, outcome: Outcome) -> None:
+    def cut(self, sample: Sample) -> None:
         """An aborted request stands as the answer: it ended like this, then."""
-        self.outcomes[Outcome.ABORTED] -= 1
-        self.outcomes[outcome] += 1
+        self._count(sample.index, Outcome.ABORTED, -1)
+        self._count(sample.index, sample.outcome, 1)
+
+    def _count(self, index: int, outcome: Outcome, by: int) -> None:
+        self.outcomes[outcome] += by
+        if index not in self._beside:
+            self.samples[outcome] += by
 
     def end(self, sample: Sample) -> None:
         """A request ended; its final counts replace the running ones."""
-        self.outcomes[sample.outcome] += 1
+        self._count(sample.index, sample.outcome, 1)
         self.progress(sample.index, sample.usage)

@@ -144,7 +144,7 @@ class FanOut:
         if partial and not self._yielded and all(sample.index in self._side for sample in self._ready):
             longest = max(partial, key=lambda sample: (sample.usage.completion, -sample.index))
             self._ready.append(_standing(longest))
-            self._program.ledger.cut(self._ready[-1].outcome)
+            self._program.ledger.cut(self._ready[-1])
 
     def close(self) -> list[Sample]:
         """Launch nothing more and abort what runs; returns the beginnings that were made.

@@ -184,8 +184,9 @@ class Program:
 
     def started(self, index: int) -> None:
         """The driver handed the request to a backend."""
-        if index in self._live:
-            self.ledger.start(index)
+        entry = self._live.get(index)
+        if entry is not None:
+            self.ledger.start(index, beside=entry[0].kind is not RequestKind.SAMPLE)
 
     def progress(self, index: int, usage: Usage) -> None:
         """A running request has made this many tokens; ends the sampling when the token budget is spent."""

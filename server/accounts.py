@@ -39,13 +39,16 @@ def result_fates(result: Result) -> TokenFates:
 
 
 def total_usage(result: Result) -> Usage:
-    """What the client is told: the prompt once (as OpenAI does for n > 1), every generated token.
+    """What the client is told: its own prompt once (as OpenAI does for n > 1), every generated token.
 
     Of the samples as they ended, not of the ledger: an engine's last count may be below what its pieces looked like.
     """
-    usage = [record.sample.usage for record in result.records.values() if record.sample is not None]
-    total = sum(usage, Usage())
-    return Usage(max((each.prompt for each in usage), default=0), total.completion, total.reasoning)
+    ended = [
+        (record.request.kind, record.sample.usage) for record in result.records.values() if record.sample is not None
+    ]
+    total = sum((usage for _, usage in ended), Usage())
+    asked = max((usage.prompt for kind, usage in ended if kind is RequestKind.SAMPLE), default=0)
+    return Usage(asked, total.completion, total.reasoning)
 
 
 def count_result(metrics: Metrics, result: Result) -> None:

@@ -18,6 +18,7 @@ from server.mistakes import mistakes, shortened
 from server.options import options_model, strategy_named, validate
 from server.schemas import MAX_SAMPLES, BudgetObject, BudgetSpelling, ChatRequest
 from server.settings import PRESETS, ModelSettings, Settings
+from strategies import ONE_CHAIN
 from strategies.selectors import selector_named
 
 HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
@@ -174,9 +175,9 @@ def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: s
     reason = _single(settings, request)
     if reason is not None and samples > 1:
         samples, clamped = 1, (*clamped, reason)
-    strategy, options = _strategy(wish, samples)
+    strategy, options = _strategy(wish, samples, several=(request.n or 1) > 1)
     abstain = bool(wish.abstain)
-    if abstain and strategy is strategy_named("direct"):  # a single sample has no certainty to fall short of
+    if abstain and strategy in (strategy_named("direct"), *ONE_CHAIN):  # one sample has no certainty to fall short of
         abstain, clamped = False, (*clamped, "abstain")
     budget = Budget(
         max_samples=samples,
@@ -247,13 +248,14 @@ def _single(settings: Settings, request: ChatRequest) -> str | None:
     return None
 
 
-def _strategy(wish: BudgetObject, samples: int) -> tuple[Strategy, Mapping[str, Any]]:
+def _strategy(wish: BudgetObject, samples: int, *, several: bool) -> tuple[Strategy, Mapping[str, Any]]:
+    """One sample is passed through, unless the strategy acts inside it; the client's own `several` always are."""
     choice = wish.strategy
     name = choice if isinstance(choice, str) else choice.name if choice is not None else None
     extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
     strategy = strategy_named("self_consistency" if name is None else name)
     options = _with_selector(strategy, validate(strategy, extra) if extra else {}, wish.selector)
-    if samples == 1:
+    if samples == 1 and (several or strategy not in ONE_CHAIN):
         return strategy_named("direct"), {}
     return strategy, options
 

@@ -42,15 +42,19 @@ def compute_report(result: Result) -> dict[str, Any]:
 
 
 def sample_counts(result: Result) -> dict[str, int]:
-    """Samples by fate; `finished` are whole, `truncated` ran into their token limit and did not vote."""
+    """Samples by fate; `truncated` ran into their token limit and did not vote.
+
+    `asked`, where there are any, are requests beside them.
+    """
     ledger = result.program.ledger
     return {
         "planned": result.program.planned,
-        "started": ledger.started,
-        "finished": ledger.outcomes[Outcome.FINISHED],
-        "truncated": ledger.outcomes[Outcome.TRUNCATED],
-        "aborted": ledger.outcomes[Outcome.ABORTED],
-        "failed": ledger.outcomes[Outcome.FAILED],
+        "started": ledger.sampled,
+        "finished": ledger.samples[Outcome.FINISHED],
+        "truncated": ledger.samples[Outcome.TRUNCATED],
+        "aborted": ledger.samples[Outcome.ABORTED],
+        "failed": ledger.samples[Outcome.FAILED],
+        **({"asked": ledger.started - ledger.sampled} if ledger.started > ledger.sampled else {}),
     }
 
 
@@ -75,7 +79,7 @@ def usage(result: Result) -> dict[str, Any]:
         "completion_tokens_details": {
             "reasoning_tokens": total.reasoning,
             "discarded_tokens": fates.discarded + fates.aborted,
-            "samples": result.program.ledger.started,
+            "samples": result.program.ledger.sampled,
         },
     }
 
@@ -124,7 +128,7 @@ def abstention(result: Result) -> str:
     """Why no answer is given, for OpenAI's `refusal` field."""
     certainty = result.answer.certainty
     reached = "no comparable answers" if certainty is None else f"certainty {certainty:.2f}"
-    finished = result.program.ledger.outcomes[Outcome.FINISHED]
+    finished = result.program.ledger.samples[Outcome.FINISHED]
     return f"Abstained: {reached} after {finished} samples, below the target of {result.job.plan.budget.target:.2f}."
 
 
@@ -132,7 +136,7 @@ def headers(result: Result) -> dict[str, str]:
     """The `x-compute-*` headers of a plain response."""
     answer = result.answer
     named = {
-        "x-compute-samples": str(result.program.ledger.started),
+        "x-compute-samples": str(result.program.ledger.sampled),
         "x-compute-stop-reason": answer.stop_reason.value,
         "x-compute-overhead-ms": f"{result.overhead / 1e6:.2f}",
     }

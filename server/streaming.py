@@ -125,7 +125,7 @@ class Channel:
         if not self._progress or self.events.full():
             return
         so_far = {
-            "samples": {"planned": program.planned, "finished": program.ledger.outcomes[Outcome.FINISHED]},
+            "samples": {"planned": program.planned, "finished": program.ledger.samples[Outcome.FINISHED]},
             "certainty": answer.certainty,
             "leader": answer.distribution[0][0] if answer.distribution else None,
         }

@@ -157,7 +157,10 @@ class Sabotaged:
                 except StopIteration as stop:
                     return stop.value
                 yield waits_for
-            return steps.throw(self.error)
+            try:
+                return steps.throw(self.error)
+            except StopIteration as stop:  # the strategy made an answer of it
+                return stop.value
         finally:
             steps.close()
 
