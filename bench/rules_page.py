@@ -25,12 +25,13 @@ charged.
 - **change**: accuracy minus that of the full budget in the same orders, in percentage points, mean over the pairs;
   **lowest** is the pair that lost most. **below, above** count the pairs whose 95 % bootstrap interval over questions
   excludes zero.
+- **frontier**: accuracy minus that of fixed budgets which spend the same tokens, in percentage points, mean over pairs.
 - **oracle gap**: share of what a clairvoyant saves that the rule saves. The oracle makes one sample after the other, up
   to the last change of the running majority; no rule can reach it.
 - **time**: decode steps from arrival to answer at equal speed per sample, relative to the whole budget at once.
 - Ties among all samples go to the one drawn first at every width, so that a lossless rule changes nothing.
 """
-OVERALL = "| rule | width | tokens | worst | change | lowest | below, above | oracle gap | time |"
+OVERALL = "| rule | width | tokens | worst | change | lowest | below, above | frontier | oracle gap | time |"
 SPLITS: Mapping[str, str] = {"all": "all of them", "a": "half a of them", "b": "half b of them"}
 
 
@@ -66,6 +67,7 @@ def overall(rows: Sequence[Record]) -> Iterator[str]:
             points(line.change),
             points(lowest),
             f"{below}, {above}",
+            points(fmean(row.accuracy - row.accuracy_frontier for row in own)),
             percent(line.share),
             f"{relative_time(own):.2f}",
         )

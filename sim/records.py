@@ -24,6 +24,7 @@ class Record:
     `makespan` is in decode steps, at equal speed per sample: a token takes one step, whatever else runs;
     `makespan_parallel` that of the whole budget at once. `accuracy_change` is against the fixed budget, with the bounds
     of a 95 % bootstrap interval over questions. `agreement` is the share of programs that gave the fixed answer.
+    `accuracy_frontier` is what fixed budgets make of the same tokens (`on_frontier`).
     """
 
     trace: str
@@ -47,6 +48,7 @@ class Record:
     samples: float
     oracle_samples: float
     agreement: float
+    accuracy_frontier: float
     certainty: float | None
     seed: int
 
@@ -60,13 +62,37 @@ class Record:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Means of a fixed budget and of its oracle; makespan in decode steps with all samples at once."""
+
+    accuracy: float
+    tokens: float
+    oracle_tokens: float
+    oracle_samples: float
+    makespan: float
+
+
+def mean(fixed: Sequence[Fixed], orders: int) -> Whole:
+    """Means over questions and orders."""
+    return Whole(*(sum(column) / (len(fixed) * orders) for column in zip(*fixed, strict=True)))
+
+
 def records(trace: str, measured: Measured, plan: Plan) -> Iterator[Record]:
     """One record per setting, in the order of the plan."""
+    frontier = [mean(fixed, plan.orders) for fixed in measured.fixed.values()]
     for setting, ruled in measured.ruled.items():
-        yield _record(trace, setting, ruled, measured.fixed[setting.cap], plan)
+        yield _record(trace, setting, ruled, measured.fixed[setting.cap], frontier, plan)
 
 
-def _record(trace: str, setting: Setting, ruled: Sequence[Ruled], fixed: Sequence[Fixed], plan: Plan) -> Record:
+def _record(
+    trace: str,
+    setting: Setting,
+    ruled: Sequence[Ruled],
+    fixed: Sequence[Fixed],
+    frontier: Sequence[Whole],
+    plan: Plan,
+) -> Record:
     programs = len(ruled) * plan.orders
     right, agreeing, tokens, samples, steps = (sum(column) / programs for column in zip(*ruled, strict=True))
     whole = mean(fixed, plan.orders)
@@ -95,25 +121,22 @@ def _record(trace: str, setting: Setting, ruled: Sequence[Ruled], fixed: Sequenc
         samples=samples,
         oracle_samples=whole.oracle_samples,
         agreement=agreeing,
+        accuracy_frontier=on_frontier(tokens, frontier),
         certainty=plan.certainty,
         seed=plan.seed,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """Means of a fixed budget and of its oracle; makespan in decode steps with all samples at once."""
+def on_frontier(tokens: float, frontier: Sequence[Whole]) -> float:
+    """Accuracy of fixed budgets (smallest first) at a mean of so many tokens, linear between the two next to it.
 
-    accuracy: float
-    tokens: float
-    oracle_tokens: float
-    oracle_samples: float
-    makespan: float
-
-
-def mean(fixed: Sequence[Fixed], orders: int) -> Whole:
-    """Means over questions and orders."""
-    return Whole(*(sum(column) / (len(fixed) * orders) for column in zip(*fixed, strict=True)))
+    Mixing two budgets at random gives every point between them; beyond the ends the outermost budget stands.
+    """
+    below = [each for each in frontier if each.tokens <= tokens] or frontier[:1]
+    above = [each for each in frontier if each.tokens > tokens] or frontier[-1:]
+    left, right = below[-1], above[0]
+    span = right.tokens - left.tokens
+    return left.accuracy + (right.accuracy - left.accuracy) * ((tokens - left.tokens) / span if span > 0 else 0.0)
 
 
 def interval(values: Sequence[int], seed: int = 0) -> tuple[float, float]:

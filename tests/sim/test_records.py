@@ -3,7 +3,7 @@
 import pytest
 
 from sim.plan import Plan, Setting, joined, measure
-from sim.records import interval, records
+from sim.records import Whole, interval, on_frontier, records
 from sim.summary import aligned, report, summary
 from sim.traces import Question, Recorded
 
@@ -77,6 +77,15 @@ def test_a_plan_is_cut_to_what_is_recorded():
     plan = Plan(("default",), (8, 16, 64), (1,))
     assert plan.within(16) == Plan(("default",), (8, 16), (1,))
     assert plan.within(7).caps == ()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "accuracy"), [(5, 0.4), (10, 0.4), (15, 0.5), (20, 0.6), (30, 0.55), (40, 0.5), (50, 0.5)]
+)
+def test_the_frontier_is_linear_between_fixed_budgets(tokens, accuracy):
+    """Three budgets of 10, 20 and 40 tokens; beyond them the outermost stands."""
+    frontier = [Whole(right, spent, 0, 0, 0) for spent, right in ((10, 0.4), (20, 0.6), (40, 0.5))]
+    assert on_frontier(tokens, frontier) == pytest.approx(accuracy)
 
 
 def test_the_interval_of_nothing_is_nothing():
