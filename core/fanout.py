@@ -173,7 +173,9 @@ class FanOut:
         if self._program.exhausted and self._launched < self.planned:
             self._over = True
             self.ended_by = StopReason.MAX_TOKENS
-        width = self._program.affordable(max(1, self.width))
+        width = max(1, self.width)
+        if self._template.kind is RequestKind.SAMPLE:  # how long others are is only known of samples
+            width = self._program.affordable(width)
         if width < 1 and not self._running and self._launched < self.planned:
             self._over = True  # what is left of the budget would only buy a beginning
             self.ended_by = StopReason.MAX_TOKENS

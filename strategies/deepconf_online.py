@@ -48,6 +48,11 @@ class WeightedVotes:
             self._first.setdefault(sample.answer, sample)
 
     @property
+    def voters(self) -> int:
+        """Samples that said something comparable. A lone one always holds all of the vote."""
+        return self._votes.voters
+
+    @property
     def share(self) -> float | None:
         """The leader's share of all weight, None while nothing has been said."""
         total = sum(self._weight.values())
@@ -84,7 +89,7 @@ async def deepconf_online(
         window: Tokens of a group. A sample shorter than that is never cut.
         every: Tokens of a sample between two looks at it.
         width: Samples in flight at most.
-        target: Share of the weighted vote at which the leader is taken.
+        target: Share of the weighted vote, of two samples at least, at which the leader is taken.
     """
     prompt = ctx.prompt.with_body(logprobs=True, top_logprobs=TOP)
     planned = ctx.budget.max_samples
@@ -100,7 +105,7 @@ async def deepconf_online(
     async with ctx.fan_out(rest, width=width, prompt=prompt, every=max(1, every), window=window) as samples:
         while True:
             ctx.report(votes.answer(StopReason.DEADLINE))
-            if (votes.share or 0.0) >= target and len(warm) >= ctx.budget.min_samples:
+            if votes.voters > 1 and (votes.share or 0.0) >= target and len(warm) >= ctx.budget.min_samples:
                 return ctx.budget.settle(votes.answer(StopReason.CERTAIN))
             try:
                 whole = await _next_whole(samples, least, window)

@@ -32,7 +32,7 @@ def hedged(words: str, answer: str) -> bool:
     """Whether a probe doubts itself: a hedge word around its answer, or inside one of several words. Whole words."""
     inside = _WORD.findall(answer.lower())
     around = _WORD.findall(words.lower()[len(answer) :])
-    return any(word in HEDGES for word in (around if len(inside) == 1 else (*inside, *around)))
+    return any(word in HEDGES for word in (around if len(answer.split()) == 1 else (*inside, *around)))
 
 
 class Consensus:
