@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from core.context import Strategy
+from strategies.auto import auto
 from strategies.deepconf_online import deepconf_online
 from strategies.direct import direct
 from strategies.exit_at_cues import exit_at_cues
@@ -13,6 +14,7 @@ from strategies.thinking_budget import thinking_budget
 STRATEGIES: Mapping[str, Strategy] = {
     "direct": direct,
     "self_consistency": self_consistency,
+    "auto": auto,
     "deepconf_online": deepconf_online,
     "probe_in_the_middle": probe_in_the_middle,
     "exit_at_cues": exit_at_cues,

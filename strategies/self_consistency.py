@@ -11,7 +11,7 @@ from core.evidence import Evidence
 from core.stopping.consistency import adaptive_consistency
 from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
 from core.stopping.names import rule_named
-from core.stopping.predictive import predictive, settled
+from core.stopping.predictive import SETTLED, predictive, settled
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
 from core.votes import Votes
@@ -19,8 +19,6 @@ from strategies.answers import Kind, expected_kind
 from strategies.selectors import Selector, selector_named, votes_for
 
 DEFAULT = "default"
-SETTLED = 0.92
-"""Probability that the full budget would give the same answer at which the default rule stops (docs/performance.md)."""
 SPARE = 16
 """Of so many samples of the budget, one is in flight to spare at the start."""
 TRUNCATED_AFTER = 5
@@ -34,10 +32,14 @@ def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT) ->
 
     A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
     """
-    promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
-    idle = incomparable(ctx.budget.max_samples if promised else incomparable_after) | truncating(TRUNCATED_AFTER)
     named = _default(ctx.budget, ctx.profile) if rule == DEFAULT else rule_named(rule)
-    return at_least(ctx.budget.min_samples) & (idle | named)
+    return at_least(ctx.budget.min_samples) & (idle(ctx, incomparable_after) | named)
+
+
+def idle(ctx: Context, incomparable_after: int) -> Rule:
+    """Give up voting where nothing comparable comes, and sampling where everything runs into its token limit."""
+    promised = expected_kind(ctx.prompt.body) is not Kind.OPEN
+    return incomparable(ctx.budget.max_samples if promised else incomparable_after) | truncating(TRUNCATED_AFTER)
 
 
 def _default(budget: Budget, profile: Profile) -> Rule:
@@ -47,7 +49,7 @@ def _default(budget: Budget, profile: Profile) -> Rule:
     return curtailment() | predictive(threshold)
 
 
-def _prompt(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
+def asked(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
     """What is asked of every sample: with log-probabilities where the selector or the rule reads confidences."""
     if choose.confidence or stop.confidence:
         return ctx.prompt.with_body(logprobs=True, top_logprobs=TOP_LOGPROBS)
@@ -82,7 +84,7 @@ async def self_consistency(
     stop = stopping_rule(ctx, incomparable_after, rule)
     most = ctx.budget.max_samples
     extra = max(1, most // SPARE) if spare is None else spare
-    async with ctx.fan_out(most, width=width, prompt=_prompt(ctx, choose, stop)) as samples:
+    async with ctx.fan_out(most, width=width, prompt=asked(ctx, choose, stop)) as samples:
         return await vote(ctx, samples, votes_for(choose, ctx.profile), stop, width=width, spare=extra)
 
 

@@ -29,6 +29,7 @@ from core.stopping.consistency import (
 from core.stopping.guards import at_least, curtailment, fixed
 from core.stopping.momentum import momentum
 from core.stopping.parameters import Bounds
+from core.stopping.predictive import predictive
 from core.stopping.racing import first_finish, short
 from core.stopping.rule import Rule
 from core.stopping.sequential import mixture_sprt, sprt
@@ -59,6 +60,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "three-count": three_count,
     "short": short,
     "first-finish": first_finish,
+    "predictive": predictive,
     "value": value,
     "momentum": momentum,
 }

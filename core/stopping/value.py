@@ -5,51 +5,61 @@ from typing import Annotated
 
 from core.evidence import Evidence
 from core.stopping.parameters import Bounds, spelled
+from core.stopping.predictive import SETTLED, settled
 from core.stopping.rule import Rule
+from core.stopping.urn import overtaking, reaching
 from core.types import StopReason
 
-AHEAD = 64
-"""Samples looked ahead at most; bounds the cost of a check (quadratic in it)."""
+HORIZONS = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of further samples that are weighed; the best of them is never far from the best of all."""
 Price = Annotated[float, Bounds(0, 1, above=True)]
 """Share of the votes per sample."""
 
 
-def value(price: Price = 0.0005) -> Rule:
-    """Stop when no number of further samples is expected to gain `price` per sample; see `value_per_sample`.
+def value(price: Price = 0.002) -> Rule:
+    """Stop when no number of further samples is expected to gain `price` per sample; see `best_ahead`.
 
-    0.0005 stops at 4-0, 5-1 and 6-2; 0.002 at 3-0 and 4-1.
+    The price is the same for every question, so that what is spent goes where it gains most: a question that two
+    samples settle ends there, one that could still turn goes on, and one whose votes are scattered over many answers
+    is given up, which no test of certainty does. Says `certain` where the leader will hardly be
+    overtaken, else `futile`.
     """
 
     def check(evidence: Evidence) -> StopReason | None:
         if not evidence.counts or not evidence.remaining:
             return None
-        gain = value_per_sample(evidence.lead, evidence.second, min(AHEAD, evidence.remaining))
-        return StopReason.FUTILE if gain < price else None
+        gain, _ = ahead(evidence)
+        if gain >= price:
+            return None
+        return StopReason.CERTAIN if settled(evidence) >= SETTLED else StopReason.FUTILE
 
     return Rule(spelled("value", price), check)
 
 
-@lru_cache(maxsize=65_536)
-def value_per_sample(lead: int, second: int, remaining: int) -> float:
-    """The most that h more samples are expected to gain, divided by h, over h up to `remaining`.
+@lru_cache(maxsize=1 << 17)
+def best_ahead(lead: int, second: int, others: int, remaining: int) -> tuple[float, int]:
+    """What a further sample is expected to gain at best, and how many samples that takes, over the `HORIZONS`.
 
-    What is gained is the share, as its posterior mean has it, of the answer that leads afterwards over that of the
-    present leader: nothing, unless the runner-up overtakes. Shares of the top two ~ Beta(lead + 1, second + 1), so the
-    votes to come are beta-binomial. Looking h ahead, not one, is needed: no single vote overtakes a lead of two.
+    What is gained is the share of all samples, as its posterior mean has it, of the answer that leads afterwards over
+    that of the present leader: nothing, unless the runner-up overtakes. Shares of leader, runner-up and all others
+    get a flat prior (`core.stopping.urn`). Where shares are probabilities of being right, as self-consistency assumes,
+    this is the accuracy that a sample buys. Looking further than one ahead is needed: no single vote overtakes a
+    lead of two. (0, 0) where nobody can overtake within the samples that remain.
     """
-    if remaining <= lead - second:
-        return 0.0
-    none, best = 1.0, 0.0
-    for h in range(1, remaining + 1):
-        none *= (second + h) / (lead + second + 1 + h)
-        best = max(best, _gain(lead, second, h, none) / h)
+    gap = lead - second
+    if remaining <= gap:
+        return 0.0, 0
+    seen = lead + second + others
+    excesses = [excess for _, excess in overtaking(lead, second, remaining)]
+    best = 0.0, 0
+    for h in [*(h for h in HORIZONS if gap < h < remaining), remaining]:
+        weights = reaching(lead + second, others, h, gap)
+        excess = sum(weight * size for weight, size in zip(weights, excesses, strict=False))
+        best = max(best, (excess / (seen + 3 + h) / h, h))
     return best
 
 
-def _gain(lead: int, second: int, h: int, none: float) -> float:
-    """Expected excess of the runner-up over the leader after h votes; `none` is P(the leader gets none of them)."""
-    gain, chance, over = 0.0, none, h - (lead - second)
-    for own in range((over + 1) // 2):
-        gain += chance * (over - 2 * own)
-        chance *= (h - own) * (lead + 1 + own) / ((own + 1) * (second + h - own))
-    return gain / (lead + second + 2 + h)
+def ahead(evidence: Evidence) -> tuple[float, int]:
+    """`best_ahead` of this evidence; samples that did not vote count among the others."""
+    others = max(evidence.finished, evidence.voters) - evidence.lead - evidence.second
+    return best_ahead(evidence.lead, evidence.second, others, evidence.remaining)

@@ -1,6 +1,5 @@
 """The value of the next samples."""
 
-from itertools import product
 from math import isclose
 
 import pytest
@@ -8,55 +7,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.evidence import Evidence
-from core.stopping.value import value, value_per_sample
+from core.stopping.value import HORIZONS, best_ahead, value
 from core.types import StopReason
 
 
 @pytest.mark.parametrize(
-    ("price", "counts", "remaining", "reason"),
+    ("price", "counts", "remaining", "finished", "reason"),
     [
-        (0.0005, (4,), 12, StopReason.FUTILE),
-        (0.0005, (3,), 13, None),
-        (0.0005, (5, 1), 10, StopReason.FUTILE),
-        (0.0005, (4, 1), 11, None),
-        (0.0005, (6, 2), 30, StopReason.FUTILE),
-        (0.0005, (5, 2), 30, None),
-        (0.002, (3,), 13, StopReason.FUTILE),
-        (0.002, (2,), 14, None),
-        (0.002, (2,), 2, StopReason.FUTILE),
-        (1, (1, 1), 8, StopReason.FUTILE),
-        (0.002, (3,), 0, None),
-        (0.002, (), 16, None),
-        (0.002, (600, 590), 500, StopReason.FUTILE),
+        (0.002, (2,), 14, 2, StopReason.FUTILE),
+        (0.002, (2,), 6, 2, StopReason.CERTAIN),
+        (0.002, (1,), 15, 1, None),
+        (0.002, (2, 1), 13, 3, None),
+        (0.0012, (2,), 30, 2, None),
+        (0.0012, (3,), 29, 3, StopReason.CERTAIN),
+        (0.0012, (3, 1), 28, 4, None),
+        (0.0012, (2, 1, 1, 1, 1, 1, 1), 24, 8, None),
+        (0.0012, (3, 1), 20, 12, StopReason.FUTILE),
+        (1, (1, 1), 8, 2, StopReason.FUTILE),
+        (0.002, (3,), 0, 3, None),
+        (0.002, (), 16, 4, None),
     ],
 )
-def test_what_is_not_worth_its_price_is_not_drawn(price, counts, remaining, reason):
-    """It stops where the best number of further samples gains less than the price per sample."""
-    assert value(price)(Evidence(counts, remaining)) is reason
+def test_what_is_not_worth_its_price_is_not_drawn(price, counts, remaining, finished, reason):
+    """It stops where the best number of further samples gains less per sample, and says whether that settles it."""
+    assert value(price)(Evidence(counts, remaining, finished)) is reason
 
 
-def by_enumeration(lead: int, second: int, h: int) -> float:
-    """Expected gain of h votes, over every order of them, each drawn from the posterior mean so far."""
-    gain = 0.0
-    for votes in product((True, False), repeat=h):
-        a, b, chance = lead + 1, second + 1, 1.0
-        for own in votes:
-            chance *= (a if own else b) / (a + b)
-            a, b = a + own, b + (not own)
-        gain += chance * max(0, b - a) / (a + b)
-    return gain
+def expected_share(lead: int, second: int, others: int, draws: int) -> float:
+    """Expected excess of the runner-up over the leader after so many draws, course by course."""
+    if not draws:
+        return max(0, second - lead)
+    total = lead + second + others + 3
+    return (
+        (lead + 1) / total * expected_share(lead + 1, second, others, draws - 1)
+        + (second + 1) / total * expected_share(lead, second + 1, others, draws - 1)
+        + (others + 1) / total * expected_share(lead, second, others + 1, draws - 1)
+    )
 
 
-@pytest.mark.parametrize(("lead", "second"), [(1, 0), (1, 1), (2, 0), (3, 1), (4, 2), (0, 0)])
-def test_against_every_order_of_votes(lead, second):
-    """The best of h = 1..8, by brute force."""
-    best = max(by_enumeration(lead, second, h) / h for h in range(1, 9))
-    assert isclose(value_per_sample(lead, second, 8), best, abs_tol=1e-12)
+@pytest.mark.parametrize("votes", [(1, 0, 0), (1, 1, 0), (2, 0, 0), (3, 1, 2), (4, 2, 0), (0, 0, 3)])
+def test_against_every_course_of_the_next_samples(votes):
+    """The best of the horizons, by brute force."""
+    gains = {h: expected_share(*votes, h) / (sum(votes) + 3 + h) / h for h in (*HORIZONS, 7) if h <= 7}
+    gain, ahead = best_ahead(*votes, 7)
+    assert isclose(gain, max(gains.values()), abs_tol=1e-12)
+    assert isclose(gains[ahead], gain, abs_tol=1e-12)
 
 
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
-def test_more_room_is_never_worth_less(lead, second, remaining):
-    """The best over more horizons is no smaller, and worthless where nobody can overtake."""
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
+def test_it_is_worth_nothing_where_nobody_can_overtake(lead, second, others, remaining):
+    """And something everywhere else; the scattered votes of others make every gain smaller."""
     lead, second = max(lead, second), min(lead, second)
-    assert value_per_sample(lead, second, remaining + 1) >= value_per_sample(lead, second, remaining)
-    assert (value_per_sample(lead, second, remaining) > 0) == (remaining > lead - second)
+    gain, _ = best_ahead(lead, second, others, remaining)
+    assert (gain > 0) == (remaining > lead - second)
+    assert best_ahead(lead, second, others + 1, remaining)[0] <= gain
