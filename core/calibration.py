@@ -89,12 +89,12 @@ class Profile:
             return None
         if not self.calibrated:
             return beta_certainty(evidence.lead, evidence.second)
-        return interpolated(self.knots, self.score(evidence))
+        return self.mapped({name: SIGNALS[name](evidence, self.reference) for name, _ in self.weights})
 
-    def score(self, evidence: Evidence) -> float:
-        """The signals as one probability, before the knots."""
-        odds = self.intercept + sum(w * SIGNALS[name](evidence, self.reference) for name, w in self.weights)
-        return 1 / (1 + exp(-max(-30.0, min(30.0, odds))))
+    def mapped(self, signals: Mapping[str, float]) -> float:
+        """The calibrated probability that these signals mean; the weighted ones must be there, and knots."""
+        odds = self.intercept + sum(weight * signals[name] for name, weight in self.weights)
+        return interpolated(self.knots, 1 / (1 + exp(-max(-30.0, min(30.0, odds)))))
 
     def threshold(self, certainty: float) -> float:
         """The settled threshold for a stated certainty: of the bound that promises just as much, or the next more.
@@ -130,17 +130,6 @@ def votes(evidence: Evidence, _: int) -> float:
     return log1p(evidence.voters)
 
 
-def spread(evidence: Evidence, _: int) -> float:
-    """Logarithm of the number of different answers."""
-    return log1p(len(evidence.counts))
-
-
-def silence(evidence: Evidence, _: int) -> float:
-    """Log-odds of the share of finished samples that did not vote, with half a sample to either side."""
-    finished = max(evidence.finished, evidence.voters)
-    return log_odds((finished - evidence.voters + 0.5) / (finished + 1))
-
-
 def confidence(evidence: Evidence, _: int) -> float:
     """Log-odds of the mean probability that the tokens gave the leader's ballots; 0 where none of them carries any.
 
@@ -155,8 +144,6 @@ SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {
     "standing": standing,
     "share": share,
     "votes": votes,
-    "spread": spread,
-    "silence": silence,
     "confidence": confidence,
 }
 """Name to signal, of the evidence and the reference budget: the one line to add."""

@@ -2,7 +2,8 @@
 
 A trace is JSONL, gzipped or not, one question a line: `{"id", "samples": [{"answer", "correct", "tokens"}, ...]}` and
 more that is not needed here. `answer` is canonical (equal strings are equal answers; null abstains), `correct`
-is its flag, `tokens` are completion tokens, and samples are exchangeable.
+is its flag, `tokens` are completion tokens, and samples are exchangeable. A sample may carry a `confidence`: an object
+with the fields of `core.types.Confidence`.
 """
 
 import gzip
@@ -14,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from core.types import Request, Usage
+from core.types import Confidence, Request, Usage
 from sim.dice import dice
 from sim.types import Drawn
 
@@ -27,11 +28,16 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One recorded sample: its canonical answer, whether it is right, its completion tokens."""
+    """One recorded sample: its canonical answer, whether it is right, its completion tokens, its confidence or None."""
 
     answer: str | None
     correct: bool
     tokens: int
+    confidence: Confidence | None = None
+
+    def course(self, _: int) -> Confidence | None:
+        """Its confidence after so many tokens, which is known of the whole sample alone."""
+        return self.confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,14 @@ Draws = Mapping[str, tuple[Recorded, ...]]
 """For each program, by name, the samples that it will draw: the k-th request gets the k-th."""
 
 
-def load(path: Path) -> tuple[Question, ...]:
-    """The questions of a trace file. Raises `TraceError`, naming the line, if one cannot be replayed, and `OSError`."""
+def load(path: Path, *, labels: bool = True) -> tuple[Question, ...]:
+    """The questions of a trace file. Raises `TraceError`, naming the line, if one cannot be replayed, and `OSError`.
+
+    Without `labels` a sample whose flag is missing or null counts as wrong: for who does not ask what is right.
+    """
     try:
         with _opened(path) as lines:
-            questions = tuple(_parse(path, lines))
+            questions = tuple(_parse(path, lines, labels))
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise TraceError(f"{path.name}: neither JSONL nor gzipped JSONL ({error})") from error
     if not questions:
@@ -65,13 +74,13 @@ def _opened(path: Path) -> IO[str]:
     return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
 
 
-def _parse(path: Path, lines: Iterable[str]) -> Iterator[Question]:
+def _parse(path: Path, lines: Iterable[str], labels: bool) -> Iterator[Question]:
     seen = set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            question = _question(json.loads(line))
+            question = _question(json.loads(line), labels)
         except (ValueError, KeyError, TypeError) as error:
             raise TraceError(f"{path.name}:{number}: not a question with recorded samples ({error})") from error
         if question.id in seen:
@@ -80,17 +89,21 @@ def _parse(path: Path, lines: Iterable[str]) -> Iterator[Question]:
         yield question
 
 
-def _question(record: Mapping[str, Any]) -> Question:
-    return Question(str(record["id"]), tuple(_recorded(sample) for sample in record["samples"]))
+def _question(record: Mapping[str, Any], labels: bool) -> Question:
+    return Question(str(record["id"]), tuple(_recorded(sample, labels) for sample in record["samples"]))
 
 
-def _recorded(sample: Mapping[str, Any]) -> Recorded:
+def _recorded(sample: Mapping[str, Any], labels: bool) -> Recorded:
     answer, correct, tokens = sample["answer"], sample.get("correct"), sample.get("tokens")
+    if correct is None and not labels:
+        correct = False
     if not isinstance(correct, bool):
         raise TypeError("a sample has no flag 'correct' that is true or false")
     if not isinstance(tokens, int) or tokens < 0:
         raise TypeError("a sample has no count of its 'tokens'")
-    return Recorded(None if answer is None else str(answer), correct, tokens)
+    found = sample.get("confidence")
+    confidence = None if found is None else Confidence(**{name: value + 0 for name, value in found.items()})
+    return Recorded(None if answer is None else str(answer), correct, tokens, confidence)
 
 
 def half(question: Question) -> str:
@@ -132,4 +145,4 @@ class TraceSource:
         """The recorded sample with the request's number."""
         recorded = self.draws[request.program][request.index]
         usage = Usage(completion=recorded.tokens)
-        return Drawn(recorded.tokens * self.nanos_per_token, recorded.answer, usage=usage)
+        return Drawn(recorded.tokens * self.nanos_per_token, recorded.answer, usage=usage, course=recorded.course)
