@@ -145,4 +145,5 @@ class TraceSource:
         """The recorded sample with the request's number."""
         recorded = self.draws[request.program][request.index]
         usage = Usage(completion=recorded.tokens)
-        return Drawn(recorded.tokens * self.nanos_per_token, recorded.answer, usage=usage, course=recorded.course)
+        course = recorded.course if recorded.confidence else None
+        return Drawn(recorded.tokens * self.nanos_per_token, recorded.answer, usage=usage, course=course)
