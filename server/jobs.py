@@ -99,19 +99,30 @@ class Result:
 
 
 def settle_words(answer: Answer, records: Mapping[int, Record]) -> None:
-    """Where a strategy has put the answer's words together itself, its record says them, too: a stream shows them."""
+    """Give the answer's record the words that a stream shows, where it has not kept them as they came.
+
+    That is where the strategy has put them together itself, or has chosen a sample for whose answer another one stood.
+    """
     sample = answer.sample
-    record = None if sample is None else records[sample.index]
-    if sample is None or record is None or (record.sample is not None and record.sample.message is sample.message):
+    if sample is None:
         return
-    record.assembly, record.body = said(sample), None
+    record = records[sample.index]
+    own = record.sample is not None and record.sample.message is sample.message
+    if own and not record.superfluous:
+        return
+    extra, logprobs = (record.assembly.extra, record.assembly.logprobs) if own else ({}, None)
+    record.assembly = said(sample, logprobs)
+    record.assembly.extra = extra
+    record.body = record.body if own else None
 
 
-def said(sample: Sample) -> Assembly:
+def said(sample: Sample, logprobs: Mapping[str, Any] | None) -> Assembly:
     """A sample's message as if it had been streamed in one piece."""
     assembly = Assembly(keep=True)
     delta = {key: value for key, value in sample.message.items() if value is not None}
-    assembly.add({"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+    if "tool_calls" in delta:
+        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+    assembly.add({"choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": None}]})
     end = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": sample.finish_reason}
     assembly.add({"choices": [end]})
     return assembly
