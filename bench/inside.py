@@ -41,6 +41,7 @@ def _deepconf(keep: float) -> dict[str, Any]:
 
 MODES: Mapping[str, dict[str, Any]] = {
     "one sample": {"compute_budget": 1},
+    "greedy": {"compute_budget": 1, "temperature": 0},
     "majority of 8": _majority(8),
     "majority of 16": _majority(16),
     "self_consistency, cap 16": {"compute_budget": {"max_samples": 16, "strategy": "self_consistency"}},
@@ -53,6 +54,7 @@ MODES: Mapping[str, dict[str, Any]] = {
     "exit_at_cues, 0.70": _inside("exit_at_cues", threshold=0.7, cues=CUES, every=8),
     "exit_at_cues, 0.95": _inside("exit_at_cues", threshold=0.95, cues=CUES, every=8),
     "exit_at_cues, 0.99": _inside("exit_at_cues", threshold=0.99, cues=CUES, every=8),
+    "exit_at_cues, 0.95, greedy": {**_inside("exit_at_cues", threshold=0.95, cues=CUES, every=8), "temperature": 0},
     "thinking_budget, cap 150": _inside("thinking_budget", cap=150),
     "thinking_budget, cap 300": _inside("thinking_budget", cap=300),
     "thinking_budget, cap 600": _inside("thinking_budget", cap=600),

@@ -99,22 +99,29 @@ async def deepconf_online(
     for sample in warm:
         if least is None or sample.confidence is None or sample.confidence.lowest >= least:
             votes.add(sample)
-    rest = planned - first
-    if ended is StopReason.MAX_TOKENS or rest < 1:
+    if ended is StopReason.MAX_TOKENS or planned == first:
         return ctx.budget.settle(votes.answer(ended))
-    async with ctx.fan_out(rest, width=width, prompt=prompt, every=max(1, every), window=window) as samples:
-        while True:
-            ctx.report(votes.answer(StopReason.DEADLINE))
-            if votes.voters > 1 and (votes.share or 0.0) >= target and len(warm) >= ctx.budget.min_samples:
-                return ctx.budget.settle(votes.answer(StopReason.CERTAIN))
-            try:
-                whole = await _next_whole(samples, least, window)
-            except NoAnswer:  # none of these came to its end, but the warm-ups did
-                return ctx.budget.settle(votes.answer(StopReason.FAILED))
-            if whole is None:
-                return ctx.budget.settle(votes.answer(samples.ended_by))
-            votes.add(whole)
-            warm.append(whole)
+    async with ctx.fan_out(planned - first, width=width, prompt=prompt, every=max(1, every), window=window) as samples:
+        reason = await _vote(ctx, samples, votes, least, window=window, target=target, ended=len(warm))
+    return ctx.budget.settle(votes.answer(reason))
+
+
+async def _vote(
+    ctx: Context, samples: Samples, votes: WeightedVotes, least: float | None, *, window: int, target: float, ended: int
+) -> StopReason:
+    """Add samples to the vote until the leader holds enough of it, or there are no more; returns why it ended."""
+    while True:
+        ctx.report(votes.answer(StopReason.DEADLINE))
+        if votes.voters > 1 and (votes.share or 0.0) >= target and ended >= ctx.budget.min_samples:
+            return StopReason.CERTAIN
+        try:
+            whole = await _next_whole(samples, least, window)
+        except NoAnswer:  # none of these came to its end, but the warm-ups did
+            return StopReason.FAILED
+        if whole is None:
+            return samples.ended_by
+        votes.add(whole)
+        ended += 1
 
 
 async def _warm_up(
