@@ -14,8 +14,8 @@ from core.types import Answer
 from strategies.selectors import selector_named, votes_for
 from strategies.self_consistency import asked, idle, vote
 
-PRICE = 0.0012
-"""Share of the votes that a sample must be expected to gain; docs/performance.md has what other prices buy."""
+PRICE = 0.0015
+"""Share of the votes that a sample must be expected to gain; docs/design.md has what other prices buy."""
 SPARE = 1
 
 
@@ -24,7 +24,7 @@ async def auto(
 ) -> Answer:
     """Sample while more samples are worth their price, vote on the answers; what still runs is aborted.
 
-    A question whose first answers agree ends after three, one that could still turn goes on up to the budget, and one
+    A question whose first answers agree ends after two or three, one that could still turn goes on up to the budget, and one
     whose answers are scattered is given up (`futile`).
 
     Args:

@@ -5,13 +5,15 @@ from typing import Annotated
 
 from core.evidence import Evidence
 from core.stopping.parameters import Bounds, spelled
-from core.stopping.predictive import SETTLED, settled
+from core.stopping.predictive import settled
 from core.stopping.rule import Rule
 from core.stopping.urn import overtaking, reaching
 from core.types import StopReason
 
 HORIZONS = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of further samples that are weighed; the best of them is never far from the best of all."""
+LIKELY = 0.8
+"""Probability to stay the leader below which stopping is giving up."""
 Price = Annotated[float, Bounds(0, 1, above=True)]
 """Share of the votes per sample."""
 
@@ -21,8 +23,8 @@ def value(price: Price = 0.002) -> Rule:
 
     The price is the same for every question, so that what is spent goes where it gains most: a question that two
     samples settle ends there, one that could still turn goes on, and one whose votes are scattered over many answers
-    is given up, which no test of certainty does. Says `certain` where the leader will hardly be
-    overtaken, else `futile`.
+    is given up, which no test of certainty does. Says `certain` where the leader will likely
+    stay (`LIKELY`), else `futile`.
     """
 
     def check(evidence: Evidence) -> StopReason | None:
@@ -31,7 +33,7 @@ def value(price: Price = 0.002) -> Rule:
         gain, _ = ahead(evidence)
         if gain >= price:
             return None
-        return StopReason.CERTAIN if settled(evidence) >= SETTLED else StopReason.FUTILE
+        return StopReason.CERTAIN if settled(evidence) >= LIKELY else StopReason.FUTILE
 
     return Rule(spelled("value", price), check)
 

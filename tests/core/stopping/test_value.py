@@ -14,7 +14,7 @@ from core.types import StopReason
 @pytest.mark.parametrize(
     ("price", "counts", "remaining", "finished", "reason"),
     [
-        (0.002, (2,), 14, 2, StopReason.FUTILE),
+        (0.002, (2,), 14, 2, StopReason.CERTAIN),
         (0.002, (2,), 6, 2, StopReason.CERTAIN),
         (0.002, (1,), 15, 1, None),
         (0.002, (2, 1), 13, 3, None),
@@ -22,7 +22,8 @@ from core.types import StopReason
         (0.0012, (3,), 29, 3, StopReason.CERTAIN),
         (0.0012, (3, 1), 28, 4, None),
         (0.0012, (2, 1, 1, 1, 1, 1, 1), 24, 8, None),
-        (0.0012, (3, 1), 20, 12, StopReason.FUTILE),
+        (0.0012, (3, 1), 20, 12, StopReason.CERTAIN),
+        (0.002, (3, 2), 20, 12, StopReason.FUTILE),
         (1, (1, 1), 8, 2, StopReason.FUTILE),
         (0.002, (3,), 0, 3, None),
         (0.002, (), 16, 4, None),
