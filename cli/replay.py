@@ -96,10 +96,7 @@ def said(error: Exception) -> str:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Say before the work is done what will come to nothing. Raises `MissingLibrary` and `OSError`."""
-    for rule in arguments.rules or RULES:
-        if rule != DEFAULT and rule_named(rule).confidence:
-            print(f"{rule}: reads token confidences, which recorded samples do not have", file=sys.stderr)
+    """Whether the files asked for can be written, before the work is done. Raises `MissingLibrary` and `OSError`."""
     if arguments.parquet:
         pyarrow()
     if arguments.plots:
@@ -132,9 +129,19 @@ def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trac
                 print(f"{name}: skipped at cap {cap}, {shortest(questions)} samples are recorded", file=sys.stderr)
         if trace.plan.caps:
             found.append(trace)
+            note_blind(trace)
     if not found:
         raise TraceError("no file has as many recorded samples as the smallest cap")
     return found
+
+
+def note_blind(trace: Trace) -> None:
+    """Say which rules cannot work on a trace, because its samples do not carry what they read."""
+    if any(sample.confidence for question in trace.questions for sample in question.samples):
+        return
+    for rule in trace.plan.rules:
+        if rule != DEFAULT and rule_named(rule).confidence:
+            print(f"{trace.name}: {rule} reads token confidences, and none are recorded", file=sys.stderr)
 
 
 def shortest(questions: Sequence[Question]) -> int:

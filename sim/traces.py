@@ -81,7 +81,7 @@ def _parse(path: Path, lines: Iterable[str], labels: bool) -> Iterator[Question]
             continue
         try:
             question = _question(json.loads(line), labels)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TraceError(f"{path.name}:{number}: not a question with recorded samples ({error})") from error
         if question.id in seen:
             raise TraceError(f"{path.name}:{number}: question {question.id} appears twice")

@@ -99,10 +99,20 @@ def test_a_cap_beyond_the_recording_is_skipped_with_a_note(written, small, capsy
     assert capsys.readouterr().err == "small: skipped at cap 8, 4 samples are recorded\n"
 
 
-def test_a_rule_that_cannot_work_here_is_noted(small, capsys):
-    """Recorded samples carry no log-probabilities, so a rule that reads them never stops."""
-    assert replay(small, "--rules", "confident-0.9", "--cap", 4, "--width", 1, *QUICK) == 0
-    assert capsys.readouterr().err == "confident-0.9: reads token confidences, which recorded samples do not have\n"
+SURE = {"mean": 9.0, "bottom": 9.0, "lowest": 9.0, "tail": 9.0, "logprob": -0.01, "tokens": 10}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "note", "samples"),
+    [(None, "small: confident-0.9 reads token confidences, and none are recorded\n", 4), (SURE, "", 1)],
+)
+def test_a_rule_that_cannot_work_on_a_trace_is_noted(written, small, capsys, confidence, note, samples):
+    """Without log-probabilities a rule that reads them never stops; with them it does."""
+    question = {"id": "q", "samples": [{**EXACT["samples"][0], "confidence": confidence}] * 4}
+    small.write_text(json.dumps(question), encoding="utf-8")
+    [record] = written(small, "--rules", "confident-0.9", "--cap", 4, "--width", 1, *QUICK)
+    assert record["samples"] == samples
+    assert capsys.readouterr().err == note
 
 
 @pytest.mark.timeout(60)

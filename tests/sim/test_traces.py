@@ -77,6 +77,7 @@ def test_plain_files_are_read_as_zipped_ones_are(tmp_path):
         (b"{", "t.jsonl:1: not a question with recorded samples"),
         (b"[]\n", "t.jsonl:1: not a question with recorded samples"),
         (b'{"id": "q", "samples": [{"answer": "A", "tokens": 3}]}', "t.jsonl:1: .* has no flag 'correct'"),
+        (b'{"id": "q", "samples": [{"answer": "A", "correct": true, "tokens": 3, "confidence": [1]}]}', "t.jsonl:1: "),
         (b'{"id": "q", "samples": [{"answer": "A", "correct": true, "tokens": -3}]}', "t.jsonl:1: .* 'tokens'"),
     ],
 )
