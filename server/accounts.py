@@ -59,6 +59,8 @@ def count_result(metrics: Metrics, result: Result) -> None:
         result.answer.stop_reason.value,
         seconds=result.elapsed / NANOS,
         certainty=result.answer.certainty,
+        calibrated=result.answer.calibrated,
+        settled=result.answer.settled,
         tokens=result_fates(result),
         overhead=result.overhead / NANOS,
     )

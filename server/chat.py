@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from starlette.background import BackgroundTask
 
 from core.errors import QuorateError, UnknownModel
 from core.types import NANOS, Prompt
@@ -14,7 +15,7 @@ from server.bodies import aside, load, parse, receive
 from server.budgets import Plan, find_model, forwarded, resolve
 from server.gateway import Gateway
 from server.ids import own_id, request_id
-from server.jobs import Job, Silence
+from server.jobs import Job, Result, Silence
 from server.metrics import OTHER
 from server.openapi import body_of, chat_answers
 from server.runtime import ClientGoneError, until_gone
@@ -62,6 +63,7 @@ def make_job(
 ) -> Job:
     """Everything the driver needs to know."""
     backend = gateway.backend_settings(model.backend)
+    kind = expected_kind(body)
     return Job(
         id=own_id(request),
         request_id=request_id(request),
@@ -69,11 +71,12 @@ def make_job(
         backend=model.backend,
         plan=plan,
         prompt=Prompt(forwarded(body, model)),
-        kind=expected_kind(body),
+        kind=kind,
         plain=not parsed.stream,
         priority=plan.priority or 0,
         extra={"priority": plan.priority} if backend.priority and plan.priority is not None else {},
         unwatched={"stream_interval": backend.stream_interval} if backend.stream_interval is not None else {},
+        profile=gateway.profiles.choose(model.name, (parsed.metadata or {}).get("task"), kind),
     )
 
 
@@ -90,6 +93,7 @@ def streamed(gateway: Gateway, job: Job, parsed: ChatRequest, arrived: int) -> R
         heartbeat=gateway.settings.heartbeat_seconds,
         open_within=gateway.settings.first_byte_seconds,
         metrics=gateway.metrics,
+        answered=gateway.shadows.answered,
     )
 
 
@@ -100,6 +104,12 @@ async def plain(gateway: Gateway, job: Job, parsed: ChatRequest, request: Reques
     except ClientGoneError:
         return Response(status_code=CLIENT_CLOSED)
     body = report.plain_body(result, model=parsed.model, created=int(time.time()))
+    after = BackgroundTask(answered, gateway, result)
     gateway.metrics.first_byte(job.model, (gateway.runtime.clock() - arrived) / NANOS)
     headers = {"x-request-id": job.request_id, **report.headers(result)}
-    return Response(orjson.dumps(body), media_type="application/json", headers=headers)
+    return Response(orjson.dumps(body), media_type="application/json", headers=headers, background=after)
+
+
+async def answered(gateway: Gateway, result: Result) -> None:
+    """What is done about an answer once its client has it."""
+    gateway.shadows.answered(result)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,13 @@ from server.backends.base import Backend, Call, Chunk
 from server.backends.embedded import EmbeddedBackend
 from server.backends.http import HttpBackend
 from server.budgets import make_plan
+from server.drift import DriftWatch
 from server.metrics import Metrics
+from server.profiles import Profiles
 from server.runtime import Recorder, Runtime, owned, repeat
 from server.schemas import ChatRequest, Message
 from server.settings import PRESETS, BackendSettings, Settings, SettingsError
+from server.shadows import AT_ONCE, Shadows
 
 log = logging.getLogger("quorate.gateway")
 HEALTH_SECONDS = 5.0
@@ -35,6 +38,8 @@ class Gateway:
     backends: Mapping[str, Backend]
     runtime: Runtime
     metrics: Metrics
+    profiles: Profiles
+    shadows: Shadows
     up: dict[str, bool]
     """Which backends answered their last health check; kept fresh in the background."""
     leaving: asyncio.Event
@@ -132,10 +137,26 @@ async def opened(
         leaving = asyncio.Event()
         driven = {name: Leavable(backend, leaving) for name, backend in backends.items()}
         runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder)
-        gateway = Gateway(settings, backends, runtime, metrics, {}, leaving)
+        watch = DriftWatch(metrics, settings.shadow_samples)
+        profiles = Profiles(settings.profiles, metrics, watch.keep)
+        profiles.open()
+        gateway = Gateway(
+            settings, backends, runtime, metrics, profiles, Shadows(settings, runtime, watch), {}, leaving
+        )
         await check_health(gateway)
-        await stack.enter_async_context(owned(repeat(lambda: check_health(gateway), HEALTH_SECONDS)))
+        for work in chores(gateway):
+            await stack.enter_async_context(owned(work))
         yield gateway
+
+
+def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
+    """What goes on in the background as long as the gateway lives."""
+    yield repeat(lambda: check_health(gateway), HEALTH_SECONDS)
+    if gateway.settings.profiles is not None:
+        yield repeat(gateway.profiles.refresh, gateway.settings.profiles_seconds)
+    if gateway.settings.shadow:
+        for _ in range(AT_ONCE):
+            yield repeat(gateway.shadows.work, 0)
 
 
 def check_budgets(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from core.calibration import UNCALIBRATED, Profile
 from core.program import Program
 from core.types import Answer, Prompt, Request, Sample
 from server.assembly import Assembly
@@ -58,6 +59,10 @@ class Job:
     """Fields of ours on every upstream body (`priority`)."""
     unwatched: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ours on bodies of samples whose tokens nobody sees as they come (`stream_interval`)."""
+    profile: Profile = UNCALIBRATED
+    """What calibration learned of the model on such tasks."""
+    known: tuple[str, ...] = ()
+    """Answers under whose spelling equal ones are counted, whoever gave them."""
 
 
 @dataclass(slots=True)

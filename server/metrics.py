@@ -4,9 +4,9 @@ The registry is passed in, never reached for, so that two gateways in one proces
 The Grafana dashboard in `deploy/grafana` shows each of these; a test holds both to each other.
 
 Labels are bounded. `model` is only ever a served name (`serve` declares them; suffixes such as `:high` are cut
-before they get here) or `other`; `backend` and `strategy` come from settings; `stop_reason`, `outcome`, `fate` and
-`stream` are closed sets; an error's `type` may be the upstream's own word, so only the first few kinds are kept apart.
-A client cannot create a series.
+before they get here) or `other`; `backend` and `strategy` come from settings; `stop_reason`, `outcome`, `fate`,
+`calibrated` and `stream` are closed sets; an error's `type` may be the upstream's own word, so only the first few kinds
+are kept apart. A client cannot create a series. What is counted of calibration: `server.calibration_metrics`.
 
 Every program that starts ends in exactly one of `program_ended`, `program_failed` and `client_gone`; every sample
 that starts ends in exactly one `sample_ended`. Seconds are floats; tokens are whole.
@@ -29,6 +29,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from server.calibration_metrics import CalibrationMetrics
 from server.versions import version
 
 Outcome = Literal["finished", "truncated", "failed", "aborted"]
@@ -38,10 +39,12 @@ OTHER = "other"
 """Label value for anything outside a bounded set."""
 
 _FATES = ("selected", "discarded", "aborted", "prompt")
+_SHADOW = "shadow"
 _ERROR_TYPES_KEPT = 32
 
-# Bucket edges in seconds, except certainty's. 0.1 s in _ABORT is the promise that the dashboard draws as a line.
+# Bucket edges in seconds, except the probabilities'. 0.1 s in _ABORT is the promise that the dashboard draws as a line.
 _CERTAINTY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_SETTLED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95, 0.98, 0.99, 1.0)
 _PROGRAM = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _FIRST_BYTE = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _OVERHEAD = (0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -79,6 +82,7 @@ class Metrics:
         self._make_program_metrics(self.registry)
         self._make_token_metrics(self.registry)
         self._make_sample_metrics(self.registry)
+        self.calibration = CalibrationMetrics(self.registry)
         build = Gauge(
             "quorate_build_info", "Always 1; the version is in the label.", ["version"], registry=self.registry
         )
@@ -105,9 +109,16 @@ class Metrics:
         self._programs_in_flight = Gauge("quorate_programs_in_flight", "Programs being served now.", registry=registry)
         self._certainty = Histogram(
             "quorate_certainty",
-            "Certainty of the answers given, in [0, 1]; answers without one are left out.",
-            ["model"],
+            "Certainty of the answers given, in [0, 1], calibrated or not; answers without one are left out.",
+            ["model", "calibrated"],
             buckets=_CERTAINTY,
+            registry=registry,
+        )
+        self._settled = Histogram(
+            "quorate_settled",
+            "Probability that the full budget would give the same answer, as each answer was given; none: left out.",
+            ["model"],
+            buckets=_SETTLED,
             registry=registry,
         )
         self._make_program_times(registry)
@@ -138,7 +149,7 @@ class Metrics:
     def _make_token_metrics(self, registry: CollectorRegistry) -> None:
         self._tokens = Counter(
             "quorate_tokens_total",
-            "Tokens by fate: selected, discarded and aborted were generated; prompt were read.",
+            "Tokens by fate: selected, discarded, aborted and shadow were generated; prompt were read.",
             ["model", "fate"],
             registry=registry,
         )
@@ -181,11 +192,13 @@ class Metrics:
         A counter born with its first event loses that event to `rate()`. Models never declared count as `other`.
         """
         self._models.add(model)
-        for fate in _FATES:
+        for fate in (*_FATES, _SHADOW):
             self._tokens.labels(model, fate)
         for outcome in get_args(Outcome):
             self._samples.labels(model, backend, outcome)
-        for by_model in (self._tokens_saved, self._certainty, self._first_byte_seconds, self._overhead_seconds):
+        for calibrated in ("true", "false"):
+            self._certainty.labels(model, calibrated)
+        for by_model in (self._tokens_saved, self._settled, self._first_byte_seconds, self._overhead_seconds):
             by_model.labels(model)
         for by_backend in (self._samples_in_flight, self._sample_seconds, self._abort_seconds):
             by_backend.labels(backend)
@@ -203,6 +216,8 @@ class Metrics:
         seconds: float,
         overhead: float,
         certainty: float | None,
+        calibrated: bool,
+        settled: float | None,
         tokens: TokenFates,
     ) -> None:
         """A program was answered. `seconds` is its whole life, `overhead` the gateway's own part of it."""
@@ -212,7 +227,9 @@ class Metrics:
         self._program_seconds.labels(name, strategy).observe(seconds)
         self._overhead_seconds.labels(name).observe(overhead)
         if certainty is not None:
-            self._certainty.labels(name).observe(certainty)
+            self._certainty.labels(name, "true" if calibrated else "false").observe(certainty)
+        if settled is not None:
+            self._settled.labels(name).observe(settled)
         self._spend(name, tokens)
 
     def program_failed(self, model: str, type: str, status: int, tokens: TokenFates = NO_TOKENS) -> None:
@@ -230,6 +247,12 @@ class Metrics:
         self._programs_in_flight.dec()
         self._disconnects.labels("true" if stream else "false").inc()
         self._spend(self._model(model), tokens)
+
+    def shadow_spent(self, model: str, tokens: TokenFates) -> None:
+        """Samples were drawn that no client asked for: what they generated is a fate of its own, not of any answer."""
+        name = self._model(model)
+        self._tokens.labels(name, _SHADOW).inc(tokens.selected + tokens.discarded + tokens.aborted)
+        self._tokens.labels(name, "prompt").inc(tokens.prompt)
 
     def first_byte(self, model: str, seconds: float) -> None:
         """The first byte of a body went to the client, `seconds` after the request arrived."""

@@ -86,6 +86,7 @@ def compute_schema() -> Schema:
         "stop_reason": {"enum": [reason.value for reason in StopReason]},
         "certainty": nullable({"type": "number", "minimum": 0, "maximum": 1}),
         "calibrated": {"type": "boolean"},
+        "profile": TEXT,
         "settled": nullable({"type": "number", "minimum": 0, "maximum": 1}),
         "distribution": listing(record({"answer": TEXT, "votes": COUNT})),
         "escalated": {"type": "boolean"},

@@ -20,6 +20,7 @@ def compute_report(result: Result) -> dict[str, Any]:
         "stop_reason": answer.stop_reason.value,
         "certainty": answer.certainty if answer.certainty is None else round(answer.certainty, 4),
         "calibrated": answer.calibrated,
+        "profile": result.program.profile.name,
         "settled": answer.settled if answer.settled is None else round(answer.settled, 4),
         "distribution": [{"answer": text, "votes": votes} for text, votes in answer.distribution[:SHOWN_ANSWERS]],
         "escalated": False,

@@ -27,10 +27,11 @@ from scheduler.events import (
     Start,
 )
 from scheduler.scheduler import Scheduler
-from server.accounts import count_result, token_fates
+from server.accounts import token_fates
 from server.answers import AnswerReader
 from server.assembly import Assembly, first_choice, outcome_of
 from server.backends.base import Backend, Call
+from server.books import Books, ClientBooks
 from server.calls import comes_whole, upstream_call
 from server.jobs import Job, Record, Result, Sink, settle_words
 from server.logprobs import LogprobReader, reader_for
@@ -73,34 +74,34 @@ class Runtime:
         self.metrics = metrics
         self.clock = clock
         self._recorder = recorder
+        self.crowded = asyncio.Event()
         self._programs: dict[str, LiveProgram] = {}
 
-    async def run(self, job: Job, sink: Sink) -> Result:
-        """Run one program to its end. Cancelling the await aborts everything it started before it returns.
+    async def run(self, job: Job, sink: Sink, books: Books | None = None) -> Result:
+        """Run one program to its end, and enter it in its books: the clients', unless others are given.
 
+        Cancelling the await aborts all that it started before it returns.
         Raises `QuorateError`: `Overloaded` when the queue is full, `NoAnswer`, `DeadlineExceeded`, ...
         """
         live = LiveProgram(self, job, sink)
         self._programs[job.id] = live
-        self.metrics.program_started()
+        books = books or ClientBooks(self.metrics)
+        books.began()
         try:
             result = await live.run()
         except asyncio.CancelledError as error:
-            self.metrics.client_gone(job.model, stream=not job.plain, tokens=live.fates())
+            books.left(job, live.fates())
             error.__traceback__ = None  # asyncio's task group keeps the error in a frame that the error keeps
             raise
-        except QuorateError as error:
-            self.metrics.program_failed(job.model, error.type, error.status, live.fates())
-            raise
-        except Exception:
-            self.metrics.program_failed(job.model, QuorateError.type, QuorateError.status, live.fates())
+        except Exception as error:
+            books.failed(job, error if isinstance(error, QuorateError) else QuorateError, live.fates())
             raise
         finally:
             del self._programs[job.id]
             self.handle(ProgramEnded(job.id))
             live.log_failures()
             live.release()
-        count_result(self.metrics, result)
+        books.answered(result)
         return result
 
     def handle(self, event: Event) -> None:
@@ -111,6 +112,7 @@ class Runtime:
         for command in self.scheduler.handle(event, now):
             self._execute(command)
         self.metrics.queued(self.scheduler.waiting)
+        (self.crowded.set if self.scheduler.waiting else self.crowded.clear)()
 
     def _execute(self, command: Command) -> None:
         live = self._programs.get(command.program)
@@ -130,10 +132,10 @@ class LiveProgram:
         self._runtime = runtime
         self._job = job
         self._sink = sink
-        self._program = Program(job.id, job.prompt, job.plan.budget, self)
+        self._program = Program(job.id, job.prompt, job.plan.budget, self, job.profile)
         self._records: dict[int, Record] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._answers: list[str] = []
+        self._answers: list[str] = list(job.known)
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._group = asyncio.TaskGroup()

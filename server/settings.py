@@ -130,6 +130,12 @@ class Settings(BaseSettings):
     sample_at_zero_temperature: bool = Field(
         default=False, description="Fan out although temperature is 0 (identical samples are no evidence)."
     )
+    profiles: Path | None = Field(default=None, description="Folder of calibration profiles (`*.json`).")
+    profiles_seconds: float = Field(default=5.0, gt=0, le=86_400, description="Between two looks at the profiles.")
+    shadow: float = Field(
+        default=0.0, ge=0, le=1, description="Share of fanned-out answers that are sampled again to check certainty."
+    )
+    shadow_samples: int = Field(default=64, ge=1, le=1024, description="Samples drawn for such an answer at most.")
     event_log: Path | None = Field(default=None, description="Record the scheduler's events here (JSON lines).")
 
     @model_validator(mode="after")
@@ -160,7 +166,7 @@ class Settings(BaseSettings):
 
 
 def load(path: Path, **overrides: Any) -> Settings:
-    """Settings from a TOML file; relative model paths are relative to the file. Overrides win over the file.
+    """Settings from a TOML file, to which relative paths of models and profiles are relative. Overrides win.
 
     Raises `SettingsError`, which names the file.
     """
@@ -172,6 +178,8 @@ def load(path: Path, **overrides: Any) -> Settings:
         raise SettingsError(f"{path} is not UTF-8 text.") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    if isinstance(data.get("profiles"), str):
+        data["profiles"] = (path.parent / data["profiles"]).resolve()
     backends = data.get("backends")
     for backend in backends if isinstance(backends, list) else ():
         if isinstance(backend, dict) and isinstance(backend.get("path"), str):

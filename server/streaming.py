@@ -5,7 +5,7 @@ The response writes its body itself, not through a generator: when the client le
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -149,6 +149,7 @@ class StreamedAnswer(Response):
         heartbeat: float,
         open_within: float,
         metrics: Metrics,
+        answered: Callable[[Result], None],
     ) -> None:
         unbuffered = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # nginx would hold the stream back
         super().__init__(status_code=200, headers={"x-request-id": job.request_id, **unbuffered})
@@ -162,21 +163,25 @@ class StreamedAnswer(Response):
         self._heartbeat = heartbeat
         self._open_within = open_within
         self._metrics = metrics
+        self._answered = answered
         self._channel = Channel(self._envelope, job, model=model, usage=usage)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: the client's hang-up cancels the program and all its requests."""
         try:
-            await until_gone(hang_up(receive), self._serve(send))
+            result = await until_gone(hang_up(receive), self._serve(send))
         except ClientGoneError:
             log.info("request %s: the client left", self._job.request_id)
+        else:
+            if result is not None:
+                self._answered(result)
 
-    async def _serve(self, send: Send) -> None:
+    async def _serve(self, send: Send) -> Result | None:
         async with owned(self._produce()) as program:
             await self._open(program, send)
             while (data := await self._next()) is not None:
                 await self._write(send, data)
-            await self._close(program, send)
+            return await self._close(program, send)
 
     async def _produce(self) -> Result:
         """The program; its end closes the channel. Not if it is cancelled: a full channel would keep it for ever."""
@@ -223,8 +228,9 @@ class StreamedAnswer(Response):
         except TimeoutError:
             return HEARTBEAT
 
-    async def _close(self, program: asyncio.Task[Result], send: Send) -> None:
+    async def _close(self, program: asyncio.Task[Result], send: Send) -> Result | None:
         """The winner, the account, and the end; or the error, as a chunk that clients raise on."""
+        result = None
         try:
             result = await program
         except QuorateError as error:
@@ -235,6 +241,7 @@ class StreamedAnswer(Response):
         else:
             parts = self._tail(result) if self._channel.width_one else self._winner(result)
         await self._write(send, b"".join([*parts, DONE]), more=False)
+        return result
 
     def _tail(self, result: Result) -> list[bytes]:
         """The held-back end of a relayed stream, with our report on its last choice."""

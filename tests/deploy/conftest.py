@@ -110,7 +110,8 @@ class Prometheus:
 def own_config(target: str, folder: Path) -> Path:
     """The shipped configuration, scraping one address every second instead of finding replicas by DNS."""
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(ROOT / "deploy" / "prometheus" / name) for name in config["rule_files"]]
     (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "quorate")
     del job["dns_sd_configs"]
     job["static_configs"] = [{"targets": [target]}]

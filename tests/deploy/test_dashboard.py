@@ -70,7 +70,7 @@ def test_counters_are_read_as_rates_and_gauges_as_they_are(queries):
 def test_model_is_filtered_wherever_it_can_be(queries):
     """Panels whose metrics carry the label follow the model picker (CPU for each answer is the gateway's alone)."""
     labelled = {"programs", "program_errors", "certainty", "tokens", "tokens_saved", "program_seconds"}
-    labelled |= {"first_byte_seconds", "overhead_seconds", "samples"}
+    labelled |= {"first_byte_seconds", "overhead_seconds", "samples", "settled"}
     for query in queries:
         for name, selector in re.findall(
             r"quorate_(\w+?)(?:_bucket|_sum|_count|_total)?(\{[^}]*\}|(?=[\[) ]))", query.expr

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from core.calibration import Profile
+from core.drift import Drifted
 from server.metrics import Metrics, TokenFates
 
 pytestmark = pytest.mark.timeout(60)
@@ -25,7 +27,15 @@ def one_round(metrics: Metrics) -> None:
         metrics.program_started()
         metrics.first_byte("reasoner", 0.05)
         metrics.program_ended(
-            "reasoner", strategy, reason, seconds=0.9, overhead=0.0015, certainty=certainty, tokens=spent
+            "reasoner",
+            strategy,
+            reason,
+            seconds=0.9,
+            overhead=0.0015,
+            certainty=certainty,
+            calibrated=True,
+            settled=certainty,
+            tokens=spent,
         )
     metrics.program_started()
     metrics.program_failed("reasoner", "upstream_error", 502, TokenFates(discarded=10))
@@ -34,6 +44,12 @@ def one_round(metrics: Metrics) -> None:
         metrics.program_started()
         metrics.client_gone("reasoner", stream=stream, tokens=TokenFates(aborted=5))
     metrics.queued(2)
+    metrics.calibration.profiles({Profile(name="school", model="reasoner"): "0123456789ab"}, failed=1)
+    metrics.calibration.shadowed("school", "agreed")
+    metrics.calibration.shadowed("school", "differed")
+    metrics.calibration.drift("school", 30.0)
+    metrics.calibration.alarm("school", Drifted.OVERCONFIDENT)
+    metrics.shadow_spent("reasoner", TokenFates(discarded=60, prompt=90))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +58,7 @@ def page() -> Iterator[str]:
     metrics = Metrics()
     metrics.serve("reasoner", "small")
     metrics.serve("reasoner", "large")
+    metrics.calibration.watch("school")
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,11 +107,19 @@ def test_numbers_are_what_was_counted(scraped):
     """Shares on the dashboard are the shares that went in: the chain from counter to panel keeps its meaning."""
     made = 'sum(rate(quorate_tokens_total{fate!="prompt"}[1m]))'
     assert scraped.query(f'sum(rate(quorate_tokens_total{{fate="selected"}}[1m])) / {made}') == [
-        pytest.approx(240 / 940, rel=0.02)
+        pytest.approx(240 / 1000, rel=0.02)
     ]
     assert scraped.query(
         'sum(rate(quorate_abort_seconds_bucket{le="0.1"}[1m])) / sum(rate(quorate_abort_seconds_count[1m]))'
     ) == [1]
+
+
+def test_drift_and_broken_profiles_raise_an_alert(scraped):
+    """What the gateway finds out about its certainties reaches a person; the other alert waits to be sure."""
+    firing = 'ALERTS{alertname="QuorateCalibrationDrift", direction="overconfident", alertstate="firing"}'
+    assert scraped.wait_for(firing, bool, seconds=10) == [1]
+    assert scraped.query('ALERTS{alertname="QuorateCalibrationDrift", direction="underconfident"}') == []
+    assert scraped.wait_for('ALERTS{alertname="QuorateProfileBroken", alertstate="pending"}', bool, seconds=10) == [1]
 
 
 def test_the_shipped_configuration_is_valid(promtool, root):

@@ -470,7 +470,8 @@ def test_a_full_queue(gateway: Gateway, scripted: Callable[..., Any], script: An
     backend = scripted(script.says("The answer is 4", delay=60.0), "The answer is 4")
     endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=1)
     client = gateway(backend, backends=(endpoint,), limits=Limits(max_waiting=3))
-    slow = {**ASK, "compute_budget": {"max_samples": 4, "max_seconds": 2}}
+    at_once = {"name": "self_consistency", "spare": 4}
+    slow = {**ASK, "compute_budget": {"max_samples": 4, "max_seconds": 2, "strategy": at_once}}
     thread = threading.Thread(target=lambda: client.post(ROUTE, json=slow))
     thread.start()
     wait_for(lambda: client.app.state.gateway.runtime.scheduler.waiting >= 3)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.calibration import Profile
+from core.drift import Drifted
 from server.metrics import OTHER, Metrics, TokenFates
 
 
@@ -17,7 +19,7 @@ def value(metrics, name, **labels):
     return metrics.registry.get_sample_value(name, labels)
 
 
-def answered(metrics, model="m", certainty=0.97, **tokens):
+def answered(metrics, model="m", certainty=0.97, calibrated=False, settled=0.93, **tokens):
     """Start and answer one program."""
     metrics.program_started()
     metrics.program_ended(
@@ -27,6 +29,8 @@ def answered(metrics, model="m", certainty=0.97, **tokens):
         seconds=1.5,
         overhead=0.002,
         certainty=certainty,
+        calibrated=calibrated,
+        settled=settled,
         tokens=TokenFates(**tokens),
     )
 
@@ -45,7 +49,8 @@ def test_an_answered_program_is_counted_once_everywhere(metrics):
     assert value(metrics, "quorate_programs_total", model="m", strategy="self_consistency", stop_reason="certain") == 1
     assert value(metrics, "quorate_program_seconds_sum", model="m", strategy="self_consistency") == 1.5
     assert value(metrics, "quorate_overhead_seconds_sum", model="m") == 0.002
-    assert value(metrics, "quorate_certainty_sum", model="m") == 0.97
+    assert value(metrics, "quorate_certainty_sum", model="m", calibrated="false") == 0.97
+    assert value(metrics, "quorate_settled_sum", model="m") == 0.93
     fates = {fate: value(metrics, "quorate_tokens_total", model="m", fate=fate) for fate in ("selected", "discarded")}
     assert fates == {"selected": 10, "discarded": 20}
     assert value(metrics, "quorate_tokens_total", model="m", fate="aborted") == 5
@@ -54,9 +59,46 @@ def test_an_answered_program_is_counted_once_everywhere(metrics):
 
 
 def test_an_answer_without_certainty_leaves_the_histogram_alone(metrics):
-    """Certainty None is not zero certainty."""
-    answered(metrics, certainty=None)
-    assert value(metrics, "quorate_certainty_count", model="m") == 0
+    """Certainty None is not zero certainty, and what was never asked is not unsettled."""
+    answered(metrics, certainty=None, settled=None)
+    for calibrated in ("true", "false"):
+        assert value(metrics, "quorate_certainty_count", model="m", calibrated=calibrated) == 0
+    assert value(metrics, "quorate_settled_count", model="m") == 0
+
+
+def test_calibrated_certainties_are_counted_apart(metrics):
+    """A probability that was checked does not mix with a number that only looks like one."""
+    answered(metrics, certainty=0.8, calibrated=True)
+    answered(metrics, certainty=0.6)
+    sums = {each: value(metrics, "quorate_certainty_sum", model="m", calibrated=each) for each in ("true", "false")}
+    assert sums == {"true": 0.8, "false": 0.6}
+
+
+def test_shadows_spend_under_a_fate_of_their_own(metrics):
+    """What no client asked for is generated all the same, and is no part of any answer."""
+    metrics.shadow_spent("m", TokenFates(discarded=30, aborted=4, prompt=14))
+    fates = {fate: value(metrics, "quorate_tokens_total", model="m", fate=fate) for fate in ("shadow", "prompt")}
+    assert fates == {"shadow": 34, "prompt": 14}
+    assert value(metrics, "quorate_tokens_total", model="m", fate="discarded") == 0
+
+
+def test_a_profile_that_is_gone_leaves_only_its_counts(metrics):
+    """Versions, evidence and alarms are of what is in use; what shadows showed stays counted."""
+    calibration, profile = metrics.calibration, Profile(name="p", model="m", task="math")
+    calibration.profiles({profile: "v1"}, failed=1)
+    calibration.watch("p")
+    calibration.shadowed("p", "agreed")
+    calibration.alarm("p", Drifted.OVERCONFIDENT)
+    assert value(metrics, "quorate_profile_info", profile="p", model="m", task="math", version="v1") == 1
+    assert value(metrics, "quorate_profiles", state="failed") == 1
+    alarm = {"profile": "p", "direction": "overconfident"}
+    assert value(metrics, "quorate_calibration_alarm", **alarm) == 1
+    calibration.profiles({}, failed=0)
+    calibration.forget("p")
+    assert value(metrics, "quorate_profile_info", profile="p", model="m", task="math", version="v1") is None
+    assert value(metrics, "quorate_calibration_alarm", **alarm) is None
+    assert value(metrics, "quorate_calibration_drift", profile="p") is None
+    assert value(metrics, "quorate_shadows_total", profile="p", outcome="agreed") == 1
 
 
 @given(ends=st.lists(st.sampled_from(["ended", "failed", "gone"]), max_size=20), running=st.integers(0, 5))
@@ -169,7 +211,7 @@ def test_render_is_prometheus_text(metrics):
 @pytest.mark.parametrize("edge", ["0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99", "1.0"])
 def test_certainty_is_resolved_where_targets_lie(metrics, edge):
     """The usual certainty targets are bucket edges, so that shares above them are exact."""
-    assert value(metrics, "quorate_certainty_bucket", model="m", le=edge) == 0
+    assert value(metrics, "quorate_certainty_bucket", model="m", calibrated="true", le=edge) == 0
 
 
 def test_overhead_is_resolved_from_a_quarter_millisecond(metrics):

@@ -263,7 +263,7 @@ def test_a_bug_after_the_opening_is_an_error_chunk(gateway: Gateway, monkeypatch
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("server.runtime.count_result", fail)
+    monkeypatch.setattr("server.books.count_result", fail)
     answer = client.post(ROUTE, json={**ASK, "compute_budget": 3})
     assert "secret" not in answer.text
     assert answer.text.endswith("data: [DONE]\n\n")
