@@ -1,0 +1,174 @@
+"""A calibration as a whole: observe, certify thresholds, fit on one part of the questions, judge on the other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import chain
+from math import ceil
+from statistics import fmean
+
+from core.calibration import Abstention, Bound, Profile, Target
+from sim.calibrating import Group, fit, judged_by
+from sim.observing import Seen, Setup, observe
+from sim.reliability import Reliability, Statement, reliability
+from sim.risk import Losses, certified, most_promising_first, selective
+from sim.traces import Question
+from strategies.self_consistency import DEFAULT
+
+Observe = Callable[[Sequence[Question], Setup, float | None, bool], list[tuple[Seen, ...]]]
+LEVELS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.92, 0.9, 0.88, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
+"""Settled thresholds in the order in which they are tested."""
+LOSSLESS = 1.0
+"""The settled threshold that needs no test: it stops only where the leader cannot be caught any more."""
+ABSTAINING = tuple(percent / 100 for percent in range(99, 39, -1))
+"""Certainties below which to abstain, in the order in which they are tested."""
+
+
+class Study:
+    """Questions and what is seen of them; every level is replayed once, when it is first asked for."""
+
+    def __init__(self, questions: Sequence[Question], setup: Setup, run: Observe = observe) -> None:
+        self.questions = questions
+        self.setup = setup
+        self._run = run
+        self._seen: dict[tuple[float | None, bool], list[tuple[Seen, ...]]] = {}
+
+    def at(self, level: float | None, abstain: bool = False) -> list[tuple[Seen, ...]]:
+        """What is seen of every question with this target (None: none is stated)."""
+        if (level, abstain) not in self._seen:
+            self._seen[level, abstain] = self._run(self.questions, self.setup, level, abstain)
+        return self._seen[level, abstain]
+
+    def differing(self, level: float | None) -> Losses:
+        """For every question the share of orders whose answer is not that of the full budget."""
+        return [fmean(seen.differs for seen in group) for group in self.at(level)]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A stated certainty on held-out questions: all answers, and those alone that stopped before the cap.
+
+    `differing` is the share that is not the full budget's answer, `early` that which stopped early, `tokens` the mean.
+    """
+
+    certainty: float | None
+    settled: float | None
+    differing: float
+    early: float
+    tokens: float
+    every: Reliability | None
+    stopped: Reliability | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """An abstention on held-out questions: the share answered, and the share of wrong answers among those."""
+
+    kept: Abstention
+    answered: float
+    wrong: float
+
+
+def split(questions: Sequence[Question], held: float, seed: int) -> tuple[list[int], list[int]]:
+    """Places of the questions to fit on and of those held out, by the hash of seed and id; in order."""
+    ranked = sorted(range(len(questions)), key=lambda i: sha256(f"{seed}/{questions[i].id}".encode()).digest())
+    count = ceil(len(questions) * held) if held else 0
+    return sorted(ranked[count:]), sorted(ranked[:count])
+
+
+def bounds(
+    losses: Callable[[float], Losses], certainties: Sequence[float], delta: float, levels: Sequence[float] = LEVELS
+) -> tuple[Bound, ...]:
+    """For each certainty the least settled threshold that keeps it; `LOSSLESS` where no lower one is certified.
+
+    `losses` are those of the level, question by question.
+    """
+    risks = [1 - certainty for certainty in certainties]
+    found = certified(levels, losses, [risk for risk in risks if risk > 0], delta)
+    count = len(losses(levels[0]))
+    return tuple(
+        Bound(certainty, found.get(risk, LOSSLESS), delta, count)
+        for certainty, risk in zip(certainties, risks, strict=True)
+    )
+
+
+def answering(profile: Profile, least: float, group: Group) -> list[tuple[bool, bool]]:
+    """Whether each program answers, and whether it is right, if it abstains below `least`."""
+    return [(seen.signals is not None and profile.mapped(seen.signals) >= least, seen.right) for seen in group]
+
+
+def abstention(
+    profile: Profile, fitted: Sequence[Group], held: Sequence[Group], certainty: float, delta: float
+) -> Abstention | None:
+    """The least certainty at which answers are wrong at most as often as stated; None where none is certified.
+
+    Tested on questions that the profile was not fitted on; where the sequence begins is chosen on those it was.
+    """
+    risk = 1 - certainty
+
+    def losses(groups: Sequence[Group], least: float) -> Losses:
+        return selective((answering(profile, least, group) for group in groups), risk)
+
+    levels = most_promising_first(ABSTAINING, lambda least: losses(fitted, least), risk)
+    found = certified(levels, lambda least: losses(held, least), [risk], delta)
+    return Abstention(certainty, found[risk], delta, len(held)) if found else None
+
+
+def taught(study: Study, base: Profile, certainties: Sequence[float], places: Sequence[int]) -> Profile:
+    """The base, fitted on the states at which answers are given with each of these certainties, and without any."""
+    seen = [study.at(None), *(study.at(base.threshold(certainty)) for certainty in certainties)]
+    if base.target is Target.CORRECTNESS:
+        seen += [study.at(certainty, abstain=True) for certainty in certainties]
+    return fit([tuple(chain.from_iterable(groups[place] for groups in seen)) for place in places], base)
+
+
+def calibrated(
+    study: Study, base: Profile, certainties: Sequence[float], delta: float, held: float
+) -> tuple[Profile, list[int]]:
+    """The profile of a study, and the places of the questions that it was not fitted on.
+
+    Settled thresholds do not depend on the fit, so all questions certify them; abstentions do, so the held-out ones do.
+    """
+    inner, outer = split(study.questions, held, study.setup.seed)
+    ruled = study.setup.rule == DEFAULT
+    base = replace(base, bounds=bounds(study.differing, certainties, delta) if ruled else ())
+    certainties = certainties if ruled else ()
+    profile = taught(study, base, certainties, inner)
+    if profile.target is not Target.CORRECTNESS or not outer:
+        return profile, outer
+    found = []
+    for certainty in certainties:
+        groups = study.at(certainty, abstain=True)
+        fitted, tested = [groups[place] for place in inner], [groups[place] for place in outer]
+        found.append(abstention(profile, fitted, tested, certainty, delta))
+    return replace(profile, abstentions=tuple(each for each in found if each is not None)), outer
+
+
+def judged(study: Study, profile: Profile, certainty: float | None, places: Sequence[int]) -> Judged:
+    """What a stated certainty is worth on these questions."""
+    level = None if certainty is None else profile.threshold(certainty)
+    groups = [study.at(level)[place] for place in places]
+    programs = [seen for group in groups for seen in group]
+    return Judged(
+        certainty,
+        level,
+        differing=fmean(seen.differs for seen in programs),
+        early=fmean(seen.early for seen in programs),
+        tokens=fmean(seen.tokens for seen in programs),
+        every=reliability([statements(profile, group) for group in groups]),
+        stopped=reliability([statements(profile, [seen for seen in group if seen.early]) for group in groups]),
+    )
+
+
+def statements(profile: Profile, group: Group) -> list[Statement]:
+    """What the profile says of each program that answered, and what came of it."""
+    judge = judged_by(profile.target)
+    return [(profile.mapped(seen.signals), judge(seen)) for seen in group if seen.signals is not None]
+
+
+def spared(study: Study, profile: Profile, kept: Abstention, places: Sequence[int]) -> Spared:
+    """What abstaining does to these questions."""
+    groups = study.at(kept.certainty, abstain=True)
+    programs = [pair for place in places for pair in answering(profile, kept.least, groups[place])]
+    given = [right for answered, right in programs if answered]
+    return Spared(kept, len(given) / len(programs), 1 - fmean(given) if given else 0.0)
