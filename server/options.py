@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from core.context import Strategy
 from core.errors import InvalidRequest
+from core.stopping.names import rule_named
 from server.mistakes import mistakes, shortened
 from strategies import STRATEGIES
+from strategies.self_consistency import DEFAULT
 
 
 def strategy_named(name: str) -> Strategy:
@@ -45,8 +47,20 @@ def validate(strategy: Strategy, options: Mapping[str, Any]) -> dict[str, Any]:
             f"Option '{field}' of the strategy: {first['msg']}.", param=f"compute_budget.strategy.{field}"
         ) from None
     for name, value in options.items():
-        if isinstance(value, int) and not isinstance(value, bool) and not 0 <= value <= 100_000:
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value <= 100_000:
             raise InvalidRequest(
                 f"Option '{name}' must be between 0 and 100000.", param=f"compute_budget.strategy.{name}"
             )
+    if "rule" in options:
+        _known_rule(options["rule"])
     return dict(options)
+
+
+def _known_rule(rule: str) -> None:
+    """Refuse a rule that no program could stop by, before one is begun."""
+    if rule == DEFAULT:
+        return
+    try:
+        rule_named(rule)
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, param="compute_budget.strategy.rule") from None

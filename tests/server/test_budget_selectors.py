@@ -41,6 +41,25 @@ def test_selectors_that_cannot_be_used_are_refused(gateway_settings: MakeSetting
     assert (caught.value.status, caught.value.param) == (400, "compute_budget.selector")
 
 
+@pytest.mark.parametrize(
+    "rule", ["", "guess", "adaptive-consistency-2", "esc-0", "certaindex-0.7@0", "esc-5|", "a" * 300, "|".join("x" * 9)]
+)
+def test_rules_that_cannot_be_used_are_refused(gateway_settings: MakeSettings, rule: str) -> None:
+    """A rule that cannot be read is a 400 that names it, before anything is sampled."""
+    for samples in (1, 8):
+        budget = {"max_samples": samples, "strategy": {"name": "self_consistency", "rule": rule}}
+        with pytest.raises(InvalidRequest) as caught:
+            plan_of(gateway_settings(), compute_budget=budget)
+        assert (caught.value.status, caught.value.param) == (400, "compute_budget.strategy.rule")
+
+
+@pytest.mark.parametrize("rule", ["default", "curtailment", "esc-5", "at-least-3&certaindex-0.7@2|curtailment"])
+def test_rules_reach_the_strategy(gateway_settings: MakeSettings, rule: str) -> None:
+    """Every rule that can be spelled is an option of the strategy, as it was spelled."""
+    budget = {"strategy": {"name": "self_consistency", "rule": rule}}
+    assert plan_of(gateway_settings(), compute_budget=budget).options == {"rule": rule}
+
+
 def test_one_sample_needs_no_selector(gateway_settings: MakeSettings) -> None:
     """Where only one sample is made there is nothing to select: it is no mistake to have asked for it."""
     plan = plan_of(gateway_settings(), compute_budget={"selector": "rpc"}, temperature=0)

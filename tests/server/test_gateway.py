@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from scheduler.events import ProgramEnded
+from server.bodies import parse
+from server.budgets import resolve
 from server.gateway import check_health, event_log, opened
 from server.settings import ModelSettings, SettingsError
+
+RULED = {"name": "self_consistency", "rule": "adaptive-consistency-0.9|at-least-3", "width": 3}
 
 
 def tick() -> int:
@@ -61,6 +65,18 @@ def test_an_event_is_in_the_file_at_once(tmp_path: Path) -> None:
         ({"presets": {"low": {"strategy": {"name": "self_consistency", "widht": 3}}}}, "presets.low: Option 'widht'"),
         ({"default_budget": {"selector": "oracle"}}, "default_budget: Unknown selector 'oracle'"),
         (
+            {"presets": {"high": {"strategy": {"name": "self_consistency", "rule": "esc-5|guess"}}}},
+            "presets.high: Unknown rule 'guess'",
+        ),
+        (
+            {
+                "models": (
+                    ModelSettings(name="m", backend="scripted", default_budget={"strategy": RULED | {"width": -1}}),
+                )
+            },
+            "model 'm': default_budget: Option 'width' must be between",
+        ),
+        (
             {"models": (ModelSettings(name="m", backend="scripted", default_budget={"strategy": "nope"}),)},
             "model 'm': default_budget: Unknown strategy 'nope'",
         ),
@@ -79,7 +95,15 @@ async def test_a_budget_that_no_request_could_use_is_refused_at_the_start(
 async def test_a_strategy_option_in_a_preset_is_taken(
     gateway_settings: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
-    """A sound preset does not keep the gateway from starting."""
-    presets = {"high": {"strategy": {"name": "self_consistency", "width": 3}}}
-    async with opened(gateway_settings(presets=presets), tick, {"scripted": scripted("x")}) as gateway:
+    """A sound preset or default does not keep the gateway from starting, and requests that use it get all of it."""
+    settings = gateway_settings(
+        presets={"high": {"strategy": RULED, "certainty": 0.8}},
+        models=(ModelSettings(name="m", backend="scripted", default_budget={"strategy": RULED, "max_samples": 5}),),
+    )
+    async with opened(settings, tick, {"scripted": scripted("x")}) as gateway:
         assert gateway.up == {"scripted": True}
+    options = {"rule": RULED["rule"], "width": 3}
+    for fields, samples, certainty in (({"compute_budget": "high"}, 16, 0.8), ({}, 5, None)):
+        asked = parse({"model": "m", "messages": [{"role": "user", "content": "?"}], **fields})
+        plan = resolve(settings, asked, {})[1]
+        assert (plan.options, plan.budget.max_samples, plan.budget.certainty) == (options, samples, certainty)
