@@ -13,7 +13,7 @@ METHOD = """\
 
 <!-- Written by `python -m bench.rules`: change that, not this page. -->
 
-    python -m bench.rules          # part of `make bench`
+    python -m bench.rules --orders {orders}      # part of `make bench`
 
 Recorded samples of {traces} data sets (`bench/traces`), {questions:,} questions ({split}) in {orders} random orders
 each, caps of 8 to 64 where so many samples are recorded, at most 1, 8 or 16 samples in flight. The real strategy,
