@@ -34,8 +34,6 @@ AT_ONCE = 2
 """Shadows that may be drawn at the same time."""
 WIDTH = 2
 """Samples in flight of each."""
-SHARES: Mapping[ShadowOutcome, float] = {"agreed": 1.0, "tied": 0.5, "differed": 0.0}
-"""What came of an answer, where something did."""
 WAITING = 16
 """Shadows that may wait to be drawn; more are skipped."""
 PRIORITY = 1_000_001
@@ -112,15 +110,16 @@ class Shadows:
     async def work(self) -> None:
         """Wait for the next one, and draw it."""
         given = await self._waiting.get()
-        outcome: ShadowOutcome = "withdrawn"
+        outcome: ShadowOutcome | float = "withdrawn"
         try:
             outcome = await self._drawn(given)
         finally:
-            self._count(given, outcome)
-        if outcome in SHARES:
-            self._watch.observe(given.job.profile, given.certainty, SHARES[outcome])
+            self._count(given, word(outcome) if isinstance(outcome, float) else outcome)
+        if isinstance(outcome, float):
+            self._watch.observe(given.job.profile, given.certainty, outcome)
 
-    async def _drawn(self, given: Given) -> ShadowOutcome:
+    async def _drawn(self, given: Given) -> ShadowOutcome | float:
+        """The answer's share of the lead now that more votes are in, or why that is not known."""
         if not self._room(given.job):
             return "skipped"
         try:
@@ -132,7 +131,8 @@ class Shadows:
         except QuorateError as error:
             log.info("shadow %s failed: %s", given.job.id, error.message)
             return "failed"
-        return verdict(dict(result.answer.distribution), given)
+        votes = dict(result.answer.distribution)
+        return share(votes, given.answer) if sum(votes.values()) > given.voters else "undecided"
 
     def _given(self, result: Result) -> Given | None:
         """What there is to check: the leader of a vote, calibrated, that stopped before the reference budget."""
@@ -181,9 +181,12 @@ def spared(result: Result) -> int:
     return result.job.profile.reference - counted[Outcome.FINISHED] - counted[Outcome.TRUNCATED]
 
 
-def verdict(votes: Mapping[str, int], given: Given) -> ShadowOutcome:
-    """Whether the answer still leads, now that more votes are in."""
-    if sum(votes.values()) == given.voters:
-        return "undecided"
-    lead = ahead(votes, given.answer)
-    return "tied" if lead == 0 else "agreed" if lead > 0 else "differed"
+def share(votes: Mapping[str, int], answer: str) -> float:
+    """1 for an answer that leads, 1/k for one of k that tie, 0 for any other: as `quorate calibrate` counts them."""
+    most = max(votes.values())
+    return 1 / list(votes.values()).count(most) if votes.get(answer) == most else 0.0
+
+
+def word(share: float) -> ShadowOutcome:
+    """What is said of such a share."""
+    return "agreed" if share == 1 else "tied" if share else "differed"
