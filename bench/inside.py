@@ -160,7 +160,8 @@ async def measure(arguments: argparse.Namespace) -> None:
         async with serving() as base_url:
             rows = await run(base_url, arguments.model, **options)
     print(f"\n{arguments.model}, {len(rows) // len(MODES)} held-out questions, temperature 1.0\n\n{table(rows)}")
-    arguments.out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
+    arguments.out.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     print(f"\nrows: {arguments.out}")
 
 
