@@ -36,6 +36,7 @@ EFFORT_PRESETS: Mapping[str, str] = {
     "xhigh": "max",
     "max": "max",
 }
+FIRM = frozenset({"max_samples", "certainty", "abstain"})
 HEADER_CHARACTERS = 10_000
 SUFFIXES = tuple(PRESETS)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -191,10 +192,15 @@ def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: s
 
 
 def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
-    """Any spelling as an object; what it leaves open comes from the preset `auto`."""
+    """Any spelling as an object; what it leaves open comes from the preset `auto`.
+
+    Not so its price: who states a number of samples, a certainty or that it may abstain, wants the vote that this buys.
+    """
     auto = settings.preset("auto")
     if isinstance(spelling, str):
         return settings.preset(spelling)
+    if isinstance(spelling, int) or not spelling.model_fields_set.isdisjoint(FIRM):
+        auto = _unpriced(auto)
     if isinstance(spelling, int):
         return auto.model_copy(update={"max_samples": spelling, "min_samples": None})
     given = spelling.model_dump(exclude_none=True, exclude={"strategy"})
@@ -204,6 +210,13 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
     if spelling.max_samples is not None and spelling.min_samples is None and auto.min_samples is not None:
         given["min_samples"] = min(auto.min_samples, spelling.max_samples)
     return auto.model_copy(update=given)
+
+
+def _unpriced(preset: BudgetObject) -> BudgetObject:
+    """The preset with the majority vote in place of the one at a price."""
+    choice = preset.strategy
+    name = choice if isinstance(choice, str) else choice.name if choice is not None else None
+    return preset.model_copy(update={"strategy": None}) if name == "auto" else preset
 
 
 def _raised(wish: BudgetObject) -> BudgetObject:

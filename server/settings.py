@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from scheduler.orders import ORDERS
-from server.schemas import BudgetObject, BudgetSpelling
+from server.schemas import BudgetObject, BudgetSpelling, StrategyChoice
 
 DEMO = Path(__file__).parent / "demo.toml"
 """The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
@@ -89,13 +89,23 @@ class Limits(_Frozen):
     max_waiting: int = Field(default=8192, ge=1, description="Queued requests per backend before a 429.")
 
 
+def _priced(samples: int, price: float | None = None) -> BudgetObject:
+    """Up to so many samples, each where it is worth the price (`strategies.auto`)."""
+    return BudgetObject(max_samples=samples, strategy=StrategyChoice.model_validate(_named("auto", price=price)))
+
+
+def _named(name: str, **options: Any) -> dict[str, Any]:
+    return {"name": name, **{key: value for key, value in options.items() if value is not None}}
+
+
 PRESETS: Mapping[str, BudgetObject] = {
-    "low": BudgetObject(max_samples=4),
-    "medium": BudgetObject(max_samples=8),
-    "high": BudgetObject(max_samples=16),
-    "max": BudgetObject(max_samples=32),
-    "auto": BudgetObject(max_samples=16),
+    "low": _priced(8, 0.008),
+    "medium": _priced(16, 0.004),
+    "high": _priced(32, 0.0008),
+    "max": BudgetObject(max_samples=64, strategy=StrategyChoice.model_validate(_named("self_consistency", width=16))),
+    "auto": _priced(32),
 }
+"""Points of the measured frontier of accuracy over tokens (docs/design.md, "`auto` is a price")."""
 
 
 class Settings(BaseSettings):

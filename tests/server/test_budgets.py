@@ -16,7 +16,7 @@ from server.settings import Limits, ModelSettings, Settings
 
 MakeSettings = Callable[..., Settings]
 ASK: Mapping[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
-SAMPLES = {"low": 4, "medium": 8, "high": 16, "max": 32, "auto": 16}
+SAMPLES = {"low": 8, "medium": 16, "high": 32, "max": 64, "auto": 32}
 
 
 def plan_of(settings: Settings, headers: Mapping[str, str] | None = None, **fields: Any) -> Plan:
@@ -48,7 +48,8 @@ def model(name: str = "m", **options: Any) -> ModelSettings:
 def test_presets(gateway_settings: MakeSettings, preset: str, samples: int) -> None:
     """Each preset is a number of samples, with no target but the strategy's own, and the operator's deadline."""
     plan = plan_of(gateway_settings(), compute_budget=preset)
-    assert (plan.name, plan.source, plan.off) == ("self_consistency", "body", False)
+    name = "self_consistency" if preset == "max" else "auto"
+    assert (plan.name, plan.source, plan.off) == (name, "body", False)
     assert (plan.budget.max_samples, plan.budget.min_samples) == (samples, 1)
     assert (plan.budget.certainty, plan.budget.max_seconds, plan.budget.max_tokens) == (None, 600.0, None)
 
@@ -125,13 +126,32 @@ def test_fewer_samples_than_the_operators_minimum(gateway_settings: MakeSettings
         assert (budget.max_samples, budget.min_samples) == (2, 2 if isinstance(spelling, dict) else 1)
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("auto", "auto"),
+        ({}, "auto"),
+        ({"max_tokens": 500}, "auto"),
+        (16, "self_consistency"),
+        ({"max_samples": 16}, "self_consistency"),
+        ({"certainty": 0.9}, "self_consistency"),
+        ({"abstain": True}, "self_consistency"),
+        ({"max_samples": 16, "strategy": "auto"}, "auto"),
+        ("max", "self_consistency"),
+    ],
+)
+def test_a_stated_vote_is_not_at_a_price(gateway_settings: MakeSettings, spelling: Any, name: str) -> None:
+    """Presets and open budgets buy what is worth it; who states samples, certainty or abstention gets the vote."""
+    assert plan_of(gateway_settings(), compute_budget=spelling).name == name
+
+
 def test_operators_presets(gateway_settings: MakeSettings) -> None:
     """An operator's preset changes what it names and keeps the rest of ours."""
     settings = gateway_settings(presets={"low": BudgetObject(certainty=0.8), "max": BudgetObject(max_samples=50)})
     low = plan_of(settings, compute_budget="low").budget
-    assert (low.max_samples, low.certainty) == (4, 0.8)
+    assert (low.max_samples, low.certainty) == (8, 0.8)
     assert plan_of(settings, compute_budget="max").budget.max_samples == 50
-    assert plan_of(settings, compute_budget="medium").budget.max_samples == 8
+    assert plan_of(settings, compute_budget="medium").budget.max_samples == 16
 
 
 @pytest.mark.parametrize(
@@ -233,7 +253,7 @@ def test_minimum_above_maximum(gateway_settings: MakeSettings) -> None:
         assert error.param == "compute_budget.min_samples"
 
 
-@pytest.mark.parametrize("minimum", [16, 17, 20, 64])
+@pytest.mark.parametrize("minimum", [32, 33, 40, 64])
 def test_a_minimum_raises_the_presets_maximum(gateway_settings: MakeSettings, minimum: int) -> None:
     """Who asks for at least so many samples gets them, although the preset stops earlier; nothing was cut."""
     plan = plan_of(gateway_settings(), compute_budget={"min_samples": minimum})
@@ -249,9 +269,9 @@ def test_a_raised_maximum_is_still_limited(gateway_settings: MakeSettings) -> No
 
 def test_an_operators_minimum_raises_our_maximum(gateway_settings: MakeSettings) -> None:
     """A preset's minimum above the maximum that it leaves to us is the operator's wish; a contradiction is no wish."""
-    settings = gateway_settings(presets={"low": BudgetObject(min_samples=6)})
+    settings = gateway_settings(presets={"low": BudgetObject(min_samples=12)})
     budget = plan_of(settings, compute_budget="low").budget
-    assert (budget.min_samples, budget.max_samples) == (6, 6)
+    assert (budget.min_samples, budget.max_samples) == (12, 12)
     with pytest.raises(ValidationError, match="min_samples is above max_samples"):
         gateway_settings(default_budget={"min_samples": 6, "max_samples": 5})
 
@@ -345,7 +365,7 @@ def test_no_header_text_breaks_the_parser(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "samples"), [("low", 4), ("8", 8), (8, 8), ("samples=5", 5), ({"max_samples": 7}, 7)]
+    ("value", "samples"), [("low", 8), ("8", 8), (8, 8), ("samples=5", 5), ({"max_samples": 7}, 7)]
 )
 def test_metadata(gateway_settings: MakeSettings, value: Any, samples: int) -> None:
     """`metadata` takes the JSON spellings and, since its values are strings at OpenAI, the header's."""
@@ -371,7 +391,7 @@ def test_suffixes(gateway_settings: MakeSettings) -> None:
         assert (plan.source, plan.budget.max_samples) == ("suffix", samples)
     served, plan = resolve(settings, parse({**ASK, "model": "m:high"}), {})
     assert (served.name, plan.source) == ("m:high", "server")
-    assert plan_of(settings, model="m:high:low").budget.max_samples == 4
+    assert plan_of(settings, model="m:high:low").budget.max_samples == 8
 
 
 @pytest.mark.parametrize("name", ["nobody", "m:", ":low", "m:off", "m:LOW", "m:low:low", "m:huge", "M", " m"])
@@ -387,8 +407,8 @@ def test_unknown_models(gateway_settings: MakeSettings, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("effort", "off", "samples"),
-    [("none", True, 1), ("minimal", True, 1), ("low", False, 4), ("medium", False, 8), ("high", False, 16),
-     ("xhigh", False, 32), ("max", False, 32)],
+    [("none", True, 1), ("minimal", True, 1), ("low", False, 8), ("medium", False, 16), ("high", False, 32),
+     ("xhigh", False, 64), ("max", False, 64)],
 )  # fmt: skip
 @pytest.mark.parametrize("meaning", ["width", "both"])
 def test_effort_as_width(gateway_settings: MakeSettings, meaning: str, effort: str, off: bool, samples: int) -> None:
@@ -431,7 +451,7 @@ def test_precedence(gateway_settings: MakeSettings, winner: int) -> None:
     if "reasoning_effort" in said:
         fields["reasoning_effort"] = "medium"
     plan = plan_of(settings, {"x-compute-budget": "5"} if "header" in said else None, **fields)
-    expected = {"header": 5, "body": 2, "metadata": 3, "suffix": 4, "reasoning_effort": 8, "model": 6, "server": 7}
+    expected = {"header": 5, "body": 2, "metadata": 3, "suffix": 8, "reasoning_effort": 16, "model": 6, "server": 7}
     assert (plan.source, plan.budget.max_samples) == (said[0], expected[said[0]])
 
 
@@ -483,14 +503,14 @@ def test_temperature_zero_is_one_sample(gateway_settings: MakeSettings, zero: fl
     plan = plan_of(gateway_settings(), compute_budget="high", temperature=zero)
     assert (plan.name, plan.budget.max_samples, plan.clamped) == ("direct", 1, ("temperature",))
     insisting = gateway_settings(sample_at_zero_temperature=True)
-    assert plan_of(insisting, compute_budget="high", temperature=zero).budget.max_samples == 16
+    assert plan_of(insisting, compute_budget="high", temperature=zero).budget.max_samples == 32
 
 
 def test_own_n_is_one_request(gateway_settings: MakeSettings) -> None:
     """The client's own fan-out is passed through; n of 1 is none."""
     plan = plan_of(gateway_settings(), compute_budget="high", n=3)
     assert (plan.name, plan.budget.max_samples, plan.clamped) == ("direct", 1, ("n",))
-    assert plan_of(gateway_settings(), compute_budget="high", n=1).budget.max_samples == 16
+    assert plan_of(gateway_settings(), compute_budget="high", n=1).budget.max_samples == 32
     assert plan_of(gateway_settings(), compute_budget="off", n=3).clamped == ()
 
 

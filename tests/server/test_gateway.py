@@ -103,7 +103,7 @@ async def test_a_strategy_option_in_a_preset_is_taken(
     async with opened(settings, tick, {"scripted": scripted("x")}) as gateway:
         assert gateway.up == {"scripted": True}
     options = {"rule": RULED["rule"], "width": 3}
-    for fields, samples, certainty in (({"compute_budget": "high"}, 16, 0.8), ({}, 5, None)):
+    for fields, samples, certainty in (({"compute_budget": "high"}, 32, 0.8), ({}, 5, None)):
         asked = parse({"model": "m", "messages": [{"role": "user", "content": "?"}], **fields})
         plan = resolve(settings, asked, {})[1]
         assert (plan.options, plan.budget.max_samples, plan.budget.certainty) == (options, samples, certainty)

@@ -73,7 +73,7 @@ def test_metrics(gateway: Gateway, scripted: Callable[..., Any]) -> None:
     assert client.post("/v1/chat/completions", json=body).status_code == 200
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert 'quorate_programs_total{model="m",stop_reason="certain",strategy="self_consistency"} 1.0' in answer.text
+    assert 'quorate_programs_total{model="m",stop_reason="certain",strategy="auto"} 1.0' in answer.text
 
 
 def test_the_document(gateway: Gateway, scripted: Callable[..., Any]) -> None:
