@@ -1,7 +1,7 @@
 """What is known when a sample completes: the counts that rules decide on, and the ballots they were counted from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.types import Confidence
 
@@ -61,13 +61,13 @@ class Evidence:
 
         Without `ballots` the counts alone, which is all that most rules read.
         """
-        return replace(
-            self,
-            counts=(self.lead + more, *self.counts[1:]),
-            remaining=self.remaining - more,
-            finished=self.finished + more,
-            whole=self.whole + more,
-            ballots=[*self.ballots, *[self._backing()] * more] if ballots else (),
+        return Evidence(  # built, not replaced: looking ahead is the dearest part of a decision
+            (self.lead + more, *self.counts[1:]),
+            self.remaining - more,
+            self.finished + more,
+            self.whole + more,
+            [*self.ballots, *[self._backing()] * more] if ballots else (),
+            self.running,
         )
 
     def _backing(self) -> Ballot:
