@@ -25,6 +25,7 @@ check: .venv/.dev ## ruff, mypy, import-linter, contract tests
 bench: .venv/.dev ## accuracy against tokens: on the embedded engine, and replayed (SHORT=1: fewer questions)
 	$(BIN)/python -m bench $(if $(SHORT),--short)
 	$(BIN)/python -m bench.rules $(if $(SHORT),--short)
+	$(BIN)/python -m bench.calibration $(if $(SHORT),--short)
 
 test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1: the essential ones)
 	@PYTHON=$(BIN)/python bash tests/vllm/install.sh; code=$$?; \

@@ -21,7 +21,7 @@ from core.evidence import Evidence
 from sim.calibrating import FOLDS, fit, folds
 from sim.dice import dice
 from sim.observing import Setup
-from sim.reliability import Reliability, Statement, reliability
+from sim.reliability import Reliability, Statement, error, reliability
 from sim.study import LOSSLESS, Judged, Study, abstention, answering, bounds, statements, taught
 from sim.summary import aligned, percent
 from sim.traces import load
@@ -43,7 +43,10 @@ SPLITS = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One data set, target and certainty over partitions: mean ECE, its extremes, and the last partition's figures."""
+    """One data set, target and certainty over partitions: mean ECE, its extremes, and the last partition's figures.
+
+    `half` are the figures of a single profile, fitted on one half and judged on the other (without a stated certainty).
+    """
 
     trace: str
     cap: int
@@ -54,6 +57,7 @@ class Row:
     most: float
     early: float | None
     figures: Reliability
+    half: Reliability | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def main() -> None:
     add = parser.add_argument
     add("--traces", type=Path, default=HOME / "traces", help="folder of recorded samples (default: bench/traces)")
     add("--short", action="store_true", help="one data set, two orders, ten halves; no picture")
-    add("--orders", type=int, default=10, help="random orders per question (default %(default)s)")
+    add("--orders", type=int, default=4, help="random orders per question (default %(default)s)")
     add("--jobs", type=int, default=cores(), help="processes (default: all cores)")
     add("--out", type=Path, default=HOME / "results" / "calibration.json", help="the rows (default: bench/results)")
     add("--plot", type=Path, default=HOME.parent / "docs" / "calibration.png", help="reliability diagrams")
@@ -109,44 +113,57 @@ def run(arguments: argparse.Namespace) -> None:
 
 def reliable(study: Study, name: str, target: Target) -> Iterator[Row]:
     """Reliability of every stated certainty, each question judged by a profile fitted and certified without it."""
-    found: dict[float | None, list[tuple[Reliability, Reliability | None]]] = {}
-    for partition in range(PARTITIONS):
-        stated = crossed(study, target, partition)
-        for certainty, (every, early) in stated.items():
-            whole = reliability(every)
-            if whole is not None:
-                found.setdefault(certainty, []).append((whole, reliability(early)))
-    for certainty, each in found.items():
-        errors = [whole.ece for whole, _ in each]
-        stopped = [part.ece for _, part in each if part is not None]
-        yield Row(
-            name,
-            study.setup.cap,
-            target.value,
-            certainty,
-            ece=fmean(errors),
-            least=min(errors),
-            most=max(errors),
-            early=fmean(stopped) if stopped else None,
-            figures=each[-1][0],
-        )
+    partitions = [crossed(study, target, partition) for partition in range(PARTITIONS)]
+    for certainty, (every, _) in partitions[-1].items():
+        figures = reliability(every)
+        errors = [e for stated in partitions if (e := error(stated[certainty][0])) is not None]
+        early = [e for stated in partitions if (e := error(stated[certainty][1])) is not None]
+        if figures is not None:
+            yield Row(
+                name,
+                study.setup.cap,
+                target.value,
+                certainty,
+                ece=fmean(errors),
+                least=min(errors),
+                most=max(errors),
+                early=fmean(early) if early else None,
+                figures=figures,
+                half=single(study, target) if certainty is None else None,
+            )
 
 
 Statements = list[list[Statement]]
 
 
 def crossed(study: Study, target: Target, partition: int) -> Mapping[float | None, tuple[Statements, Statements]]:
-    """By stated certainty, what was stated of every question, and the part of it that stopped early."""
+    """By stated certainty, what was stated of every question, and the part of it that stopped early.
+
+    Bins are those of one profile fitted on all questions: five folds state five certainties of one state.
+    """
     found: dict[float | None, tuple[Statements, Statements]] = {each: ([], []) for each in (None, *CERTAINTIES)}
+    axis = learned(study, target, range(len(study.questions)))
     for inner, outer in folds(shuffled(len(study.questions), f"partition {partition}"), FOLDS):
-        base = Profile(target=target, reference=study.setup.reference)
-        base = replace(base, bounds=bounds(among(study, inner), CERTAINTIES, DELTA))
-        profile = taught(study, base, CERTAINTIES, inner)
+        profile = learned(study, target, inner)
         for certainty, (every, early) in found.items():
             groups = study.at(None if certainty is None else profile.threshold(certainty))
-            every += [statements(profile, groups[place]) for place in outer]
-            early += [statements(profile, [seen for seen in groups[place] if seen.early]) for place in outer]
+            every += [statements(profile, groups[place], axis) for place in outer]
+            early += [statements(profile, [seen for seen in groups[place] if seen.early], axis) for place in outer]
     return found
+
+
+def learned(study: Study, target: Target, places: Sequence[int]) -> Profile:
+    """The profile that these questions alone certify and teach."""
+    base = Profile(target=target, reference=study.setup.reference)
+    return taught(study, replace(base, bounds=bounds(among(study, places), CERTAINTIES, DELTA)), CERTAINTIES, places)
+
+
+def single(study: Study, target: Target) -> Reliability | None:
+    """One profile of one random half, judged on the other half: what a single calibration shows."""
+    places = shuffled(len(study.questions), "single")
+    middle = len(places) // 2
+    profile = learned(study, target, places[:middle])
+    return reliability([statements(profile, study.at(None)[place]) for place in places[middle:]])
 
 
 def shuffled(count: int, name: str) -> list[int]:
@@ -223,7 +240,10 @@ def microseconds() -> float:
     return spent / rounds / len(states) * 1e6
 
 
-RELIABLE = "data set|cap|target|certainty|ECE|over partitions|noise floor|Brier|log loss|ECE of early stops".split("|")
+RELIABLE = (
+    *("data set", "cap", "target", "certainty", "ECE", "over partitions", "noise floor", "Brier", "log loss"),
+    *("ECE of early stops", "one half (floor)"),
+)
 RISKS = "data set|cap|what|certainty|certified|kept|mean risk|tokens or answers".split("|")
 
 
@@ -245,6 +265,7 @@ def _reliable(row: Row) -> list[str]:
         f"{row.least:.4f} to {row.most:.4f}",
         *(f"{value:.4f}" for value in (row.figures.floor, row.figures.brier, row.figures.log_loss)),
         "-" if row.early is None else f"{row.early:.4f}",
+        "" if row.half is None else f"{row.half.ece:.3f} ({row.half.floor:.3f})",
     ]
 
 

@@ -4,25 +4,35 @@ Questions are the unit of every interval: the orders of one question are no evid
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum
 from statistics import fmean
+from typing import NamedTuple
 
 from sim.calibrating import log_loss
 from sim.dice import dice
 
 BINS = 10
-CLOSE = 0.01
-"""Certainties this close stay in one bin: the same state in two folds must not become two."""
 RESAMPLES = 400
 LOW, HIGH = 0.025, 0.975
 
-Statement = tuple[float, float]
-"""A stated probability and what came of it, a share in [0, 1]."""
 Bin = tuple[float, float, float]
 """Mean stated probability, mean outcome, weight in questions."""
+
+
+class Statement(NamedTuple):
+    """A stated probability, what came of it (a share in [0, 1]), and the place of its state on the axis of the bins.
+
+    That place is the probability itself, unless statements of several profiles are judged together: then it is what one
+    profile says of the state, so that the same state stands in the same bin whoever spoke.
+    """
+
+    stated: float
+    outcome: float
+    place: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ def reliability(groups: Sequence[Sequence[Statement]], seed: int = 0) -> Reliabi
         return None
     everything = [statement for group in spoken for statement in group]
     size = max(map(len, spoken))
-    cuts = edges([p for p, _ in everything])
+    cuts = edges([each.place for each in everything])
     found = binned(everything, cuts, size)
     table = [_gaps(group, cuts, len(everything)) for group in spoken]
     ece = expected_error(found)
@@ -66,28 +76,31 @@ def reliability(groups: Sequence[Sequence[Statement]], seed: int = 0) -> Reliabi
         low=min(ece, max(0.0, errors[int(LOW * RESAMPLES)] - bias)),
         high=max(ece, min(1.0, errors[int(HIGH * RESAMPLES)] - bias)),
         floor=_floor(table, seed),
-        brier=fmean((p - y) ** 2 for p, y in everything),
-        log_loss=fmean(log_loss(p, y) for p, y in everything),
-        stated=fmean(p for p, _ in everything),
-        observed=fmean(y for _, y in everything),
+        brier=fmean((p - y) ** 2 for p, y, _ in everything),
+        log_loss=fmean(log_loss(p, y) for p, y, _ in everything),
+        stated=fmean(each.stated for each in everything),
+        observed=fmean(each.outcome for each in everything),
         bins=tuple(found),
     )
 
 
-def edges(stated: Sequence[float]) -> list[float]:
-    """Where to cut for up to `BINS` bins of about equal mass, never inside a cluster that is `CLOSE` wide."""
-    clusters: list[list[float]] = []
-    for p in sorted(stated):
-        if clusters and p - clusters[-1][0] <= CLOSE:
-            clusters[-1].append(p)
-        else:
-            clusters.append([p])
+def error(groups: Sequence[Sequence[Statement]]) -> float | None:
+    """The expected calibration error alone; None where nothing is stated."""
+    everything = [statement for group in groups for statement in group]
+    if not everything:
+        return None
+    return expected_error(binned(everything, edges([each.place for each in everything]), max(map(len, groups))))
+
+
+def edges(places: Sequence[float]) -> list[float]:
+    """Where to cut for up to `BINS` bins of about equal mass; equal places stay together."""
+    alike = sorted(Counter(places).items())
     cuts: list[float] = []
     filled = 0
-    for before, cluster in pairwise(clusters):
-        filled += len(before)
-        if (filled + len(cluster) / 2) * BINS >= (len(cuts) + 1) * len(stated):
-            cuts.append((before[-1] + cluster[0]) / 2)
+    for (before, count), (after, more) in pairwise(alike):
+        filled += count
+        if (filled + more / 2) * BINS >= (len(cuts) + 1) * len(places):
+            cuts.append((before + after) / 2)
     return cuts
 
 
@@ -95,10 +108,10 @@ def binned(statements: Sequence[Statement], cuts: Sequence[float], size: int) ->
     """The bins between the cuts; `size` statements weigh as much as one question."""
     members: dict[int, list[Statement]] = {}
     for statement in statements:
-        members.setdefault(bisect_left(cuts, statement[0]), []).append(statement)
+        members.setdefault(bisect_left(cuts, statement.place), []).append(statement)
     return [
-        (fmean(p for p, _ in members[place]), fmean(y for _, y in members[place]), len(members[place]) / size)
-        for place in sorted(members)
+        (fmean(each.stated for each in own), fmean(each.outcome for each in own), len(own) / size)
+        for _, own in sorted(members.items())
     ]
 
 
@@ -110,9 +123,9 @@ def expected_error(found: Sequence[Bin]) -> float:
 def _gaps(group: Sequence[Statement], cuts: Sequence[float], statements: int) -> dict[int, float]:
     """By bin, the sum of outcome - stated of one question as a part of all statements."""
     gaps: dict[int, float] = {}
-    for p, y in group:
-        place = bisect_left(cuts, p)
-        gaps[place] = gaps.get(place, 0.0) + (y - p) / statements
+    for p, y, place in group:
+        own = bisect_left(cuts, place)
+        gaps[own] = gaps.get(own, 0.0) + (y - p) / statements
     return gaps
 
 

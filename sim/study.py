@@ -160,10 +160,14 @@ def judged(study: Study, profile: Profile, certainty: float | None, places: Sequ
     )
 
 
-def statements(profile: Profile, group: Group) -> list[Statement]:
-    """What the profile says of each program that answered, and what came of it."""
-    judge = judged_by(profile.target)
-    return [(profile.mapped(seen.signals), judge(seen)) for seen in group if seen.signals is not None]
+def statements(profile: Profile, group: Group, axis: Profile | None = None) -> list[Statement]:
+    """What the profile says of each program that answered, and what came of it; bins by `axis`, if another."""
+    judge, ordered = judged_by(profile.target), axis or profile
+    return [
+        Statement(profile.mapped(seen.signals), judge(seen), ordered.mapped(seen.signals))
+        for seen in group
+        if seen.signals is not None
+    ]
 
 
 def spared(study: Study, profile: Profile, kept: Abstention, places: Sequence[int]) -> Spared:

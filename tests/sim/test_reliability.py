@@ -5,26 +5,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.dice import dice
-from sim.reliability import BINS, CLOSE, edges, reliability
+from sim.reliability import BINS, Statement, edges, error, reliability
 
 GROUPS = st.lists(
-    st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])), max_size=4), min_size=1, max_size=20
+    st.lists(st.builds(Statement, st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1)), max_size=4),
+    min_size=1,
+    max_size=20,
 )
+
+
+def said(stated, outcome):
+    """A statement of one profile alone."""
+    return Statement(stated, outcome, stated)
 
 
 def forecasts(name, questions, told):
     """Statements of many questions whose true probabilities are known; `told` makes of them what is stated."""
     chance = dice(0, name)
     truth = [chance.random() for _ in range(questions)]
-    return [[(told(p), float(chance.random() < p))] for p in truth]
+    return [[said(told(p), float(chance.random() < p))] for p in truth]
 
 
 def test_figures_are_worked_out_by_hand():
     """Two certainties, one of them overstated."""
-    found = reliability([[(0.8, 1.0), (0.8, 0.0)], [(0.2, 0.0), (0.2, 0.0)]])
+    found = reliability([[said(0.8, 1.0), said(0.8, 0.0)], [said(0.2, 0.0), said(0.2, 0.0)]])
     assert found.questions == 2
     assert found.bins == ((pytest.approx(0.2), 0.0, 1.0), (pytest.approx(0.8), 0.5, 1.0))
     assert found.ece == pytest.approx((0.2 + 0.3) / 2)
+    assert error([[said(0.8, 1.0), said(0.8, 0.0)], [], [said(0.2, 0.0)] * 2]) == pytest.approx(found.ece)
     assert found.brier == pytest.approx((0.04 + 0.64 + 0.04 + 0.04) / 4)
     assert (found.stated, found.observed) == pytest.approx((0.5, 0.25))
 
@@ -32,6 +40,7 @@ def test_figures_are_worked_out_by_hand():
 def test_nothing_stated_has_no_figures():
     """Not even zeros."""
     assert reliability([[], []]) is None
+    assert error([[]]) is None
 
 
 def test_a_calibrated_forecaster_shows_the_noise_floor():
@@ -67,14 +76,21 @@ def test_orders_of_one_question_are_no_evidence():
     ("stated", "cuts"),
     [
         ([0.5] * 100, 0),
-        ([0.9, 0.905] * 50, 0),
+        ([0.9] * 50, 0),
         ([0.1, 0.9] * 50, 1),
         ([place / 1000 for place in range(1000)], BINS - 1),
     ],
 )
-def test_cuts_spare_what_is_close(stated, cuts):
-    """Equal certainties share a bin, and so do those within a cluster; else there are as many bins as there should."""
+def test_cuts_spare_what_is_equal(stated, cuts):
+    """Equal certainties share a bin; else there are as many bins as there should."""
     assert len(edges(stated)) == cuts
+
+
+def test_a_state_stands_in_one_bin_whoever_speaks():
+    """Two folds say 0.7 and 0.9 of one state that comes true 8 times in 10: together they are right."""
+    folds = [[Statement(stated, float(n < 8), 0.8)] for stated in (0.7, 0.9) for n in range(10)]
+    assert error(folds) == pytest.approx(0)
+    assert error([[said(p, y)] for [(p, y, _)] in folds]) == pytest.approx(0.1)
 
 
 @given(GROUPS)
@@ -89,4 +105,3 @@ def test_figures_are_sound(groups):
     assert found.floor >= 0
     assert len(found.bins) <= BINS
     assert abs(found.stated - found.observed) <= found.ece + 1e-9
-    assert CLOSE < 1 / BINS

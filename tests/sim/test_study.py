@@ -122,7 +122,7 @@ def test_abstaining_keeps_wrong_answers_rare():
     profile = fit(fitted, Profile(target=Target.CORRECTNESS))
     found = abstention(profile, fitted, tested, 0.9, 0.05)
     stated = [each for group in answers("new", 600, sigmoid) for each in statements(profile, group)]
-    given = [right for p, right in stated if p >= found.least]
+    given = [each.outcome for each in stated if each.stated >= found.least]
     assert found.questions == 800
     assert len(given) > 100
     assert 1 - sum(given) / len(given) <= 0.1
