@@ -19,8 +19,9 @@ def token_fates(records: Mapping[int, Record], *, selected: Sample | None, plann
     whole = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.FINISHED}
     finished = [usage[i].completion for i in whole if records[i].request.kind is RequestKind.SAMPLE]
     total = sum(each.completion for each in usage.values())
-    chosen = selected.usage.completion if selected is not None else 0
+    chosen = min(total, selected.usage.completion) if selected is not None else 0
     dropped = sum(usage[i].completion for i in aborted if selected is None or i != selected.index)
+    dropped = min(dropped, total - chosen)  # what was cut may be a part of the answer
     return TokenFates(
         selected=chosen,
         discarded=total - chosen - dropped,
