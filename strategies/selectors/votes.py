@@ -41,14 +41,11 @@ class SelectedVotes(Votes):
         chosen = self._selection.sample
         if chosen is None:
             return replace(plain, stop_reason=StopReason.ABSTAINED) if self._samples else plain
-        return replace(plain, sample=chosen, certainty=self._certainty(chosen, plain))
-
-    def _certainty(self, chosen: Sample, plain: Answer) -> float | None:
-        """By the counts: the chosen answer against the strongest other."""
         if chosen.answer is None or chosen.answer == self.leader:
-            return plain.certainty
+            return replace(plain, sample=chosen)
         counts: Mapping[str, int] = dict(plain.distribution)
-        return beta_certainty(counts[chosen.answer], self.top_two[0])
+        against = beta_certainty(counts[chosen.answer], self.top_two[0])
+        return replace(plain, sample=chosen, certainty=against, calibrated=False)  # a profile speaks of leaders alone
 
 
 def votes_for(selector: Selector, profile: Profile = UNCALIBRATED) -> Votes:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from core.budget import Budget
+from core.calibration import Profile
 from core.certainty import beta_certainty
 from core.types import NANOS, Confidence, Outcome, Prompt, Sample, StopReason, Usage
 from core.votes import Votes
@@ -54,6 +55,18 @@ def test_a_choice_other_than_the_leader_has_the_certainty_of_its_own_votes():
     answer = tally("best-of-shortest", ("a", 50), ("b", 5), ("a", 60)).answer(StopReason.MAX_SAMPLES)
     assert (answer.sample.index, answer.distribution) == (1, (("a", 2), ("b", 1)))
     assert answer.certainty == beta_certainty(1, 2) < 0.5
+
+
+@pytest.mark.parametrize(("selector", "calibrated"), [("best-of-shortest", False), ("shortest-majority", True)])
+def test_only_the_leaders_certainty_is_calibrated(selector, calibrated):
+    """A profile was fitted to answers that lead: of another one it knows nothing."""
+    profile = Profile(knots=((0.0, 0.9), (1.0, 0.9)))
+    votes = votes_for(selector_named(selector), profile)
+    for index, (answer, tokens) in enumerate((("a", 50), ("b", 40), ("a", 60))):
+        votes.add(Sample(index, Outcome.FINISHED, answer, usage=Usage(0, tokens)))
+    answer = votes.answer(StopReason.MAX_SAMPLES)
+    assert answer.sample.answer == ("a" if calibrated else "b")
+    assert (answer.calibrated, answer.certainty == 0.9) == (calibrated, calibrated)
 
 
 def test_the_leaders_certainty_is_that_of_the_vote():
