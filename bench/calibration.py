@@ -45,7 +45,8 @@ SPLITS = 100
 class Row:
     """One data set, target and certainty over partitions: mean ECE, its extremes, and the last partition's figures.
 
-    `half` are the figures of a single profile, fitted on one half and judged on the other (without a stated certainty).
+    `halves` are mean ECE and mean noise floor of single profiles, each of one half of the questions and judged on the
+    other, as many as there are partitions (without a stated certainty).
     """
 
     trace: str
@@ -57,7 +58,7 @@ class Row:
     most: float
     early: float | None
     figures: Reliability
-    half: Reliability | None
+    halves: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def reliable(study: Study, name: str, target: Target) -> Iterator[Row]:
                 most=max(errors),
                 early=fmean(early) if early else None,
                 figures=figures,
-                half=single(study, target) if certainty is None else None,
+                halves=halved(study, target) if certainty is None else None,
             )
 
 
@@ -158,9 +159,15 @@ def learned(study: Study, target: Target, places: Sequence[int]) -> Profile:
     return taught(study, replace(base, bounds=bounds(among(study, places), CERTAINTIES, DELTA)), CERTAINTIES, places)
 
 
-def single(study: Study, target: Target) -> Reliability | None:
+def halved(study: Study, target: Target) -> tuple[float, float]:
+    """Mean ECE and mean noise floor of single profiles."""
+    found = [each for number in range(PARTITIONS) if (each := single(study, target, number)) is not None]
+    return fmean(each.ece for each in found), fmean(each.floor for each in found)
+
+
+def single(study: Study, target: Target, number: int) -> Reliability | None:
     """One profile of one random half, judged on the other half: what a single calibration shows."""
-    places = shuffled(len(study.questions), "single")
+    places = shuffled(len(study.questions), f"single {number}")
     middle = len(places) // 2
     profile = learned(study, target, places[:middle])
     return reliability([statements(profile, study.at(None)[place]) for place in places[middle:]])
@@ -265,7 +272,7 @@ def _reliable(row: Row) -> list[str]:
         f"{row.least:.4f} to {row.most:.4f}",
         *(f"{value:.4f}" for value in (row.figures.floor, row.figures.brier, row.figures.log_loss)),
         "-" if row.early is None else f"{row.early:.4f}",
-        "" if row.half is None else f"{row.half.ece:.3f} ({row.half.floor:.3f})",
+        "" if row.halves is None else "{:.3f} ({:.3f})".format(*row.halves),
     ]
 
 
