@@ -35,9 +35,13 @@ class Budget:
         if self.max_seconds is not None and not (self.max_seconds > 0 and isfinite(self.max_seconds)):
             raise InvalidRequest("max_seconds must be above 0 and finite.", param="compute_budget.max_seconds")
 
-    def settle(self, answer: Answer) -> Answer:
-        """The answer, or with `abstain` an abstention where its certainty stays below the target."""
-        if self.abstain and (answer.certainty or 0.0) < self.target:
+    def settle(self, answer: Answer, least: float | None = None) -> Answer:
+        """The answer, or with `abstain` an abstention where its certainty stays below the target.
+
+        `least` is the calibrated certainty that keeps the target (`core.calibration.Profile.least`).
+        """
+        below = least if least is not None and answer.calibrated else self.target
+        if self.abstain and (answer.certainty or 0.0) < below:
             return replace(answer, stop_reason=StopReason.ABSTAINED)
         return answer
 

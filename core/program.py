@@ -121,7 +121,8 @@ class Program:
             )
         if self.reported.stop_reason is StopReason.ABSTAINED:
             return self.reported
-        return self.budget.settle(replace(self.reported, stop_reason=StopReason.DEADLINE))
+        last = replace(self.reported, stop_reason=StopReason.DEADLINE)
+        return self.budget.settle(last, self.profile.least(self.budget.target))
 
     @property
     def live(self) -> tuple[Request, ...]:

@@ -90,6 +90,7 @@ async def self_consistency(
 
 async def vote(ctx: Context, samples: Samples, votes: Votes, stop: Rule, *, width: int, spare: int) -> Answer:
     """Count samples as they complete, until the rule stops or none is left."""
+    least = ctx.profile.least(ctx.budget.target)
     evidence = votes.evidence(remaining=samples.remaining)
     samples.width = in_flight(stop, evidence, width, spare)
     async for sample in samples:
@@ -98,9 +99,9 @@ async def vote(ctx: Context, samples: Samples, votes: Votes, stop: Rule, *, widt
         ctx.report(votes.answer(StopReason.DEADLINE, settled(evidence)))
         reason = stop(evidence)
         if reason is not None:
-            return ctx.budget.settle(votes.answer(reason, settled(evidence)))
+            return ctx.budget.settle(votes.answer(reason, settled(evidence)), least)
         samples.width = in_flight(stop, evidence, width, spare)
-    return ctx.budget.settle(votes.answer(samples.ended_by, settled(evidence)))
+    return ctx.budget.settle(votes.answer(samples.ended_by, settled(evidence)), least)
 
 
 def in_flight(stop: Rule, evidence: Evidence, width: int, spare: int) -> int:

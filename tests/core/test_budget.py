@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.budget import Budget, Ledger
 from core.errors import InvalidRequest
-from core.types import Outcome, Sample, Usage
+from core.types import Answer, Outcome, Sample, StopReason, Usage
 
 USAGES = st.builds(Usage, st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
 
@@ -58,6 +58,24 @@ def test_limits_on_the_edge_are_valid(limits):
 def test_the_deadline_in_nanoseconds(seconds, nanos):
     """Seconds become whole nanoseconds; no limit stays no limit."""
     assert Budget(max_seconds=seconds).max_nanos == nanos
+
+
+@pytest.mark.parametrize(
+    ("certainty", "calibrated", "least", "reason"),
+    [
+        (0.96, False, None, StopReason.CERTAIN),
+        (0.94, False, None, StopReason.ABSTAINED),
+        (0.94, True, 0.93, StopReason.CERTAIN),
+        (0.96, True, 0.97, StopReason.ABSTAINED),
+        (0.94, False, 0.93, StopReason.ABSTAINED),
+        (None, True, 0.5, StopReason.ABSTAINED),
+    ],
+)
+def test_who_may_abstain_does_below_the_target(certainty, calibrated, least, reason):
+    """Below the certified level where certainty is calibrated; an uncalibrated one has nothing but the target."""
+    answer = Answer(None, StopReason.CERTAIN, certainty, calibrated=calibrated)
+    assert Budget(certainty=0.95, abstain=True).settle(answer, least).stop_reason is reason
+    assert Budget(certainty=0.95).settle(answer, least) is answer
 
 
 def test_a_ledger_counts_running_tokens_once():

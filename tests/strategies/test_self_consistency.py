@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.budget import Budget
-from core.calibration import UNCALIBRATED
+from core.calibration import UNCALIBRATED, Abstention, Profile
 from core.certainty import beta_certainty
 from core.errors import BackendBroken, BackendRejected, NoAnswer
 from core.stopping.predictive import stays
@@ -264,6 +264,14 @@ def test_with_abstain_an_uncertain_answer_is_withheld(answers, reason):
     assert answer.stop_reason is reason
     assert sum(count for _, count in answer.distribution) <= len(answers)
     assert (answer.certainty >= 0.95) == (reason is StopReason.CERTAIN)
+
+
+@pytest.mark.parametrize(("least", "reason"), [(0.5, StopReason.CERTAIN), (0.7, StopReason.ABSTAINED)])
+def test_with_abstain_a_certified_level_decides(least, reason):
+    """Whatever the votes, this profile states 0.6; whether that keeps the target is what was certified."""
+    script = Script(*"aaaaaaaa", max_samples=8, abstain=True)
+    script.profile = Profile(knots=((0.0, 0.6),), abstentions=(Abstention(0.95, least, 0.05, 300),))
+    assert decide(script).stop_reason is reason
 
 
 def test_with_abstain_free_text_is_withheld():
