@@ -1,4 +1,4 @@
-"""Accuracy against tokens, through a live gateway: one sample, greedy, a fixed majority of 16, adaptive with cap 16.
+"""Accuracy against tokens, through a live gateway: one sample, greedy, a fixed majority of 16, adaptive with cap 16, at a price.
 
 All token counts are the gateway's own `usage.completion_tokens`: aborted samples are charged. The oracle is the
 label-free clairvoyant one: the samples of the fixed run in order of completion, up to the last change of the running
@@ -27,8 +27,9 @@ MODES: Mapping[str, dict[str, Any]] = {
         "compute_budget": {"max_samples": CAP, "min_samples": CAP, "include": ["samples", "trace"]}
     },
     f"adaptive, cap {CAP}": {"compute_budget": {"max_samples": CAP}},
+    "auto": {"compute_budget": "auto"},
 }
-ONE, GREEDY, FIXED, ADAPTIVE = MODES
+ONE, GREEDY, FIXED, ADAPTIVE, AUTO = MODES
 MAX_TOKENS = 900
 CONCURRENCY = 2
 BOOTSTRAP = 2000
@@ -149,7 +150,7 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 
 
 def _gap(mode: str, fixed: float, oracle: float, tokens: Sequence[int]) -> float | None:
-    return (fixed - fmean(tokens)) / (fixed - oracle) if mode == ADAPTIVE else None
+    return (fixed - fmean(tokens)) / (fixed - oracle) if mode in (ADAPTIVE, AUTO) else None
 
 
 def bootstrap(differences: Sequence[int], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -183,7 +184,7 @@ def bins_table(rows: Sequence[Row]) -> str:
     lines = ["| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens |", "|---|---|---|---|---|"]
     for bin_ in sorted({row.bin for row in rows}):
         cells = [str(bin_)]
-        for mode in (FIXED, ADAPTIVE):
+        for mode in (FIXED, ADAPTIVE, AUTO):
             chosen = [row for row in rows if row.bin == bin_ and row.mode == mode]
             cells += [f"{fmean(row.correct for row in chosen):.2f}", f"{fmean(row.tokens for row in chosen):,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")

@@ -24,8 +24,8 @@ async def auto(
 ) -> Answer:
     """Sample while more samples are worth their price, vote on the answers; what still runs is aborted.
 
-    A question whose first answers agree ends after two or three, one that could still turn goes on up to the budget, and one
-    whose answers are scattered is given up (`futile`).
+    A question whose first answers agree ends after two or three, one that could still turn goes on up to the budget,
+    and one whose answers are scattered is given up (`futile`).
 
     Args:
         ctx: The program. A certainty stated in its budget ends the sampling, too, where it is reached first.

@@ -16,7 +16,7 @@ def test_plain(client: openai.OpenAI, question: list[Any]) -> None:
     assert answer.choices[0].finish_reason == "stop"
     compute = answer.model_extra["compute"]
     samples = compute["samples"]
-    assert samples["finished"] < samples["planned"] == 16
+    assert samples["finished"] < samples["planned"] == 32
     assert samples["started"] == samples["finished"] + samples["aborted"] + samples["failed"] + samples["truncated"]
     assert compute["stop_reason"] in ("certain", "curtailed")
     assert answer.usage is not None
@@ -89,7 +89,7 @@ def test_model_suffix(client: openai.OpenAI, question: list[Any]) -> None:
     answer = client.chat.completions.create(model=f"{MODEL}:low", messages=question)
     assert answer.model == f"{MODEL}:low"
     compute = answer.model_extra["compute"]
-    assert compute["samples"]["planned"] == 4
+    assert compute["samples"]["planned"] == 8
     assert compute["budget"]["source"] == "suffix"
     ids = [model.id for model in client.models.list()]
     assert {MODEL, *(f"{MODEL}:{suffix}" for suffix in ("low", "medium", "high", "max", "auto"))} <= set(ids)
