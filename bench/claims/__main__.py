@@ -5,12 +5,13 @@ Writes the findings with the records behind them, and a page.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 
-from bench.claims.claim import Claim, Finding, Replays, checked
+from bench.claims.claim import Claim, Finding, Live, Replays, checked
 from bench.claims.page import page
 from bench.claims.table import CLAIMS, UNCLAIMED
 from bench.rules import DOCS, HOME, files
@@ -22,6 +23,8 @@ from sim.traces import Question, load
 
 LEFT_OUT = ("oracle_tokens", "oracle_gap_share", "oracle_samples", "certainty", "seed", "tokens_saved")
 """Fields of a record that no check reads, or that follow from others."""
+INSIDE = HOME / "results" / "inside.json"
+"""What `bench.inside` measured through the gateway."""
 
 
 def main() -> None:
@@ -43,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         path.name.partition(".")[0]: some(load(path), arguments.questions)
         for path in files(arguments.folder, short=False)
     }
-    write(replayed(sets, CLAIMS, arguments.orders, arguments.jobs), len(sets), arguments)
+    write(replayed(sets, CLAIMS, arguments.orders, arguments.jobs, live(INSIDE)), len(sets), arguments)
 
 
 def write(replays: Replays, sets: int, arguments: argparse.Namespace) -> None:
@@ -63,7 +66,9 @@ def some(questions: Sequence[Question], most: int) -> Sequence[Question]:
     return [question for question in questions if question.id in chosen]
 
 
-def replayed(sets: dict[str, Sequence[Question]], claims: Iterable[Claim], orders: int, jobs: int) -> Replays:
+def replayed(
+    sets: dict[str, Sequence[Question]], claims: Iterable[Claim], orders: int, jobs: int, modes: Mapping[str, Live]
+) -> Replays:
     """The records of every setting that a claim needs, on the sets of its scope that are long enough."""
     claims = tuple(claims)
     traces = [
@@ -74,7 +79,17 @@ def replayed(sets: dict[str, Sequence[Question]], claims: Iterable[Claim], order
     rows = [row for trace, whole in measured(traces, jobs) for row in records(trace.name, whole, trace.plan)]
     samples = [sample for questions in sets.values() for question in questions for sample in question.samples]
     confident = sum(sample.confidence is not None for sample in samples)
-    return Replays(rows, samples=len(samples), confidences=confident)
+    return Replays(rows, samples=len(samples), confidences=confident, live=modes)
+
+
+def live(path: Path) -> dict[str, Live]:
+    """Means by mode of the rows that `bench.inside` wrote, if it did."""
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    by_mode = {mode: [row for row in rows if row["mode"] == mode] for mode in {row["mode"] for row in rows}}
+    return {
+        mode: Live(fmean(row["correct"] for row in own), fmean(row["tokens"] for row in own))
+        for mode, own in by_mode.items()
+    }
 
 
 def plans(name: str, questions: Sequence[Question], claims: Iterable[Claim], orders: int) -> list[Plan]:

@@ -48,13 +48,29 @@ EXACT = Scope("none: computed exactly")
 ANY = Scope("none: recordings that hold what it reads would do")
 
 
-class Replays:
-    """Records of a replay by setting, and how many of the recorded samples carry token confidences."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Means of a mode that was measured through the gateway: share of right answers, completion tokens a question."""
 
-    def __init__(self, rows: Sequence[Record] = (), *, samples: int = 0, confidences: int = 0) -> None:
+    accuracy: float
+    tokens: float
+
+
+class Replays:
+    """Records of a replay by setting, how many recorded samples carry token confidences, and live modes by name."""
+
+    def __init__(
+        self,
+        rows: Sequence[Record] = (),
+        *,
+        samples: int = 0,
+        confidences: int = 0,
+        live: Mapping[str, Live] | None = None,
+    ) -> None:
         self.rows = rows
         self.samples = samples
         self.confidences = confidences
+        self.live = live or {}
 
     def of(self, rule: str, cap: int, width: int = 1, scope: Scope = EVERY) -> list[Record]:
         """The records of a setting, one per set, in the order of the sets."""

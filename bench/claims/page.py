@@ -13,7 +13,7 @@ METHOD = """\
 
 This page is generated:
 
-    python -m bench.claims         # MINUTES on one core
+    python -m bench.claims         # five minutes of CPU time
 
 What the sources of the [stopping rules](strategies.md#stopping-rules-by-name) claim, and what became of it here.
 Replayed are recorded samples of {traces} data sets (`bench/traces`), at most {questions} questions of each in {orders}
@@ -38,7 +38,7 @@ def page(
     """Lines of the page; `rest` are the rules without a claim."""
     yield METHOD.format(**run)
     counts = Counter(finding.verdict for _, finding in found)
-    yield f"{', '.join(f'{counts[verdict]} {verdict}' for verdict in Verdict)}.\n"
+    yield f"{len(found)} claims: {', '.join(f'{verdict} {counts[verdict]}' for verdict in Verdict)}.\n"
     yield HEAD
     yield rule_of(HEAD)
     for claim, finding in found:
@@ -51,6 +51,6 @@ def page(
 def row(claim: Claim, finding: Finding) -> str:
     """One line of the table; a bar in a spelling must not end its cell."""
     rules = ", ".join(f"`{rule}`" for rule in claim.rules)
-    said = f"{claim.says} ({claim.source})"
+    said = f"{claim.says}. *{claim.source}*"
     texts = (rules, said, finding.measured, f"**{finding.verdict}**", finding.why)
     return cells(*(text.replace("|", "\\|") for text in texts))

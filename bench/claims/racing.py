@@ -28,6 +28,9 @@ FILLED = f"{DRIVEN}|short-64"
 CONSENSUS = "at-least-16&adaptive-consistency-majority-0.95"
 """DeepConf's consensus stop after its 16 warm-ups, as it is when every confidence is the same."""
 
+LIVE = ("self_consistency, cap 16", "deepconf_online, cap 16, keep 90")
+"""Modes of `bench.inside`: adaptive voting, and DeepConf with the share of samples that did best."""
+
 
 def less_time(rows: list[Record]) -> list[float]:
     """Decode steps saved against the whole budget at once, by set."""
@@ -46,7 +49,7 @@ def short(replays: Replays) -> Finding:
             "not below the majority of k": change(rows) > -DROP and worse(rows) == 0,
         },
         "Ties go to the shortest: all start at once, so it is the one seen first. The finding is about long thoughts; "
-        "within a question right answers are as long as wrong ones here",
+        "within a question right answers are about as long as wrong ones here (log.md)",
     )
 
 
@@ -121,18 +124,23 @@ def order_bias(replays: Replays) -> Finding:
     )
 
 
-def deepconf(replays: Replays) -> Finding:
-    """What is known without confidences: the consensus stop with all of them equal, at small and larger budgets."""
-    parts = []
-    for cap in (32, 64):
-        own, asc = fmean(saved(replays.of(CONSENSUS, cap))), fmean(saved(replays.of(ASC, cap)))
-        parts.append(f"at K = {cap} {pct(own)} (Adaptive-Consistency {pct(asc)})")
-    without = confidences(replays)
-    return Finding(
-        Verdict.UNCHECKED,
-        f"with equal confidences its consensus stop after 16 warm-ups saves {', '.join(parts)} of the tokens",
-        f"{without.why}. The warm-ups alone are half of K = 32, so it cannot save more than half there",
-    )
+def break_even(replays: Replays) -> Finding:
+    """DeepConf at small budgets: its consensus stop with all confidences equal, and live where that was measured."""
+    pairs = replays.pairs(Setting(32, CONSENSUS, 1), Setting(32, ASC, 1))
+    own, asc = (fmean(saved(rows)) for rows in zip(*pairs, strict=True))
+    voting, cutting = (replays.live.get(mode) for mode in LIVE)
+    measured = f"with equal confidences the consensus stop saves {pct(own)} at K = 32, Adaptive-Consistency {pct(asc)}"
+    parts = {"less than the 43 % of large budgets at K = 32": own < 0.43}
+    if voting and cutting:
+        measured += (
+            f"; live at K = 16, 6 warm-ups: {pct(cutting.accuracy)} right with {cutting.tokens:,.0f} tokens, "
+            f"adaptive voting {pct(voting.accuracy)} with {voting.tokens:,.0f} (performance.md, Inside a sample)"
+        )
+        worth = cutting.tokens < voting.tokens and cutting.accuracy >= voting.accuracy
+        parts["live no better than adaptive voting"] = not worth
+    parts["measured with confidences at K = 32"] = replays.confidences > 0
+    note = "16 of 32 samples are warm-ups; what confidences add to the rest is not known here"
+    return judged(measured, parts, note)
 
 
 def confidences(replays: Replays) -> Finding:

@@ -119,7 +119,7 @@ def lead_beats_entropy(replays: Replays) -> Finding:
         pairs = [(row, at_equal_tokens(replays, row)) for cap in (16, 40) for row in replays.of(rule, cap)]
         entropy, lead = fmean(1 - row.agreement for row, _ in pairs), fmean(other for _, other in pairs)
         better = sum(other <= 1 - row.agreement for row, other in pairs)
-        sentences.append(f"{rule}: {pct(entropy)} against {pct(lead)}, {better} of {len(pairs)}")
+        sentences.append(f"{rule}: {entropy:.2%} against {lead:.2%}, {better} of {len(pairs)}")
         parts[rule] = lead <= entropy
     return judged(
         "other answers than the full budget, by entropy and by the lead at the same tokens, and pairs of set and cap "

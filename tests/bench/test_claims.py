@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.claims.__main__ import plans, replayed, run, some
-from bench.claims.claim import ANY, EXACT, LENGTHS, Claim, Replays, Verdict, checked, judged, settings
+from bench.claims.__main__ import live, plans, replayed, run, some
+from bench.claims.claim import ANY, EXACT, LENGTHS, Claim, Live, Replays, Verdict, checked, judged, settings
 from bench.claims.exact import partitions, sequences, stopped
 from bench.claims.page import row
+from bench.claims.racing import LIVE
 from bench.claims.saving import at_equal_tokens
 from bench.claims.table import CLAIMS, UNCLAIMED
 from core.budget import Budget
@@ -47,7 +48,7 @@ RIGHT_LAST = made(*[("W", 1)] * 7, *[("R", 100)] * 9)
 def verdict(words: str, sets: dict[str, list[Question]], orders: int = 1) -> Verdict:
     """What is found of a claim on these sets."""
     claim = about(words)
-    return checked(claim, replayed(sets, [claim], orders, 1)).verdict
+    return checked(claim, replayed(sets, [claim], orders, 1, {})).verdict
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.says[:40])
@@ -81,7 +82,7 @@ def test_arithmetic_is_checked_without_samples(claim):
 def test_every_check_returns_a_finding(claim):
     """On a set with a clear answer and one without; words for all columns."""
     sets = AGREED | {"game24": SCATTERED["made"]}
-    finding = checked(claim, replayed(sets, [claim], 1, 1))
+    finding = checked(claim, replayed(sets, [claim], 1, 1, {}))
     assert finding.verdict in Verdict
     assert finding.measured
     assert finding.why
@@ -90,7 +91,7 @@ def test_every_check_returns_a_finding(claim):
 @pytest.mark.parametrize("claim", SAMPLED, ids=lambda claim: claim.says[:40])
 def test_short_recordings_leave_a_claim_unchecked(claim):
     """Four samples a question are fewer than any claim needs."""
-    finding = checked(claim, replayed(made(*[("R", 10)] * 4), [claim], 1, 1))
+    finding = checked(claim, replayed(made(*[("R", 10)] * 4), [claim], 1, 1, {}))
     assert finding.verdict is Verdict.UNCHECKED
 
 
@@ -111,7 +112,7 @@ def test_racing_helps_where_the_short_samples_are_right():
 def test_curtailment_holds_and_a_changed_answer_would_be_seen():
     """It is lossless; were one program in the records of another mind, the verdict says so."""
     claim = about("Never gives another answer")
-    replays = replayed(SCATTERED | {"agreed": AGREED["made"]}, [claim], 2, 1)
+    replays = replayed(SCATTERED | {"agreed": AGREED["made"]}, [claim], 2, 1, {})
     assert checked(claim, replays).verdict is Verdict.HOLDS
     changed = Replays([replace(row, agreement=0.5) if row.width == 1 else row for row in replays.rows])
     assert checked(claim, changed).verdict is Verdict.IN_PART
@@ -138,10 +139,28 @@ def test_the_lead_is_read_off_between_its_thresholds():
     rules = ("adaptive-consistency-0.70", "adaptive-consistency-0.95")
     claim = replace(about("dominated"), needs=settings(rules, (16,)))
     mixed = made(*[("R", 10)] * 10, *[("W", 10)] * 6)
-    replays = replayed(mixed, [claim], 5, 1)
+    replays = replayed(mixed, [claim], 5, 1, {})
     for known in replays.rows:
         assert at_equal_tokens(replays, known) == pytest.approx(1 - known.agreement)
     assert at_equal_tokens(replays, replace(replays.rows[0], tokens=replays.rows[0].tokens_fixed)) == 0
+
+
+def test_live_figures_are_means_by_mode(tmp_path):
+    """And none where nothing was measured."""
+    rows = [{"mode": mode, "correct": tokens > 1, "tokens": tokens} for mode, tokens in (("a", 1), ("a", 3), ("b", 5))]
+    path = tmp_path / "inside.json"
+    assert live(path) == {}
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    assert live(path) == {"a": Live(0.5, 2), "b": Live(1, 5)}
+
+
+@pytest.mark.parametrize(("tokens", "wanted"), [(3000, Verdict.IN_PART), (1000, Verdict.FAILS)])
+def test_a_live_gain_would_be_seen(tokens, wanted):
+    """DeepConf at a small budget, where all agree: a gain live is as good an answer for fewer tokens."""
+    claim = about("Hardly any gain")
+    voting, cutting = LIVE
+    modes = {voting: Live(0.8, 2000), cutting: Live(0.8, tokens)}
+    assert checked(claim, replayed(AGREED, [claim], 1, 1, modes)).verdict is wanted
 
 
 def test_exact_helpers():
