@@ -1,4 +1,4 @@
-"""Accuracy against tokens, through a live gateway: one sample, greedy, a fixed majority of 16, adaptive with cap 16, at a price.
+"""Accuracy against tokens, live: one sample, greedy, a fixed majority of 16, adaptive with cap 16, and at a price.
 
 All token counts are the gateway's own `usage.completion_tokens`: aborted samples are charged. The oracle is the
 label-free clairvoyant one: the samples of the fixed run in order of completion, up to the last change of the running
