@@ -36,6 +36,7 @@ SETS: Sequence[tuple[str, int, int]] = (
 )
 """Data set, cap, reference budget: that of the recording where only 8 samples a question are known."""
 CERTAINTIES = (0.9, 0.95)
+ABSTAINING = (0.7, 0.8, 0.9, 0.95)
 DELTA = 0.05
 PARTITIONS = 5
 SPLITS = 100
@@ -197,7 +198,7 @@ def halves(study: Study, name: str, count: int) -> Iterator[Kept]:
     for certainty in CERTAINTIES:
         stopping = [stopped(study, cut[:middle], cut[middle:], certainty) for cut in cuts]
         yield tallied(name, study.setup.cap, "stopping", certainty, stopping)
-    for certainty in CERTAINTIES:
+    for certainty in ABSTAINING:
         spared = [abstained(study, cut[:middle], cut[middle:], certainty) for cut in cuts]
         yield tallied(name, study.setup.cap, "abstaining", certainty, spared)
 

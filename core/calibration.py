@@ -130,6 +130,12 @@ def votes(evidence: Evidence, _: int) -> float:
     return log1p(evidence.voters)
 
 
+def silence(evidence: Evidence, _: int) -> float:
+    """Log-odds of the share of finished samples that did not vote, with half a sample to either side."""
+    finished = max(evidence.finished, evidence.voters)
+    return log_odds((finished - evidence.voters + 0.5) / (finished + 1))
+
+
 def confidence(evidence: Evidence, _: int) -> float:
     """Log-odds of the mean probability that the tokens gave the leader's ballots; 0 where none of them carries any.
 
@@ -144,6 +150,7 @@ SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {
     "standing": standing,
     "share": share,
     "votes": votes,
+    "silence": silence,
     "confidence": confidence,
 }
 """Name to signal, of the evidence and the reference budget: the one line to add."""

@@ -10,8 +10,8 @@ from sim.fitting import Case, Score, logistic, merged, rising_knots
 from sim.observing import Seen
 
 T = TypeVar("T")
-BLACK_BOX = ("standing", "share", "votes")
-"""Signals of the counts alone. `spread` of the answers and the share of silent samples were tried and did not help."""
+BLACK_BOX = ("standing", "share", "votes", "silence")
+"""Signals of the counts alone. The number of different answers was tried as well, and did not help."""
 GREY_BOX = (*BLACK_BOX, "confidence")
 STRAIGHT = ((0.0, 0.0), (1.0, 1.0))
 """Knots that leave the score as it is."""

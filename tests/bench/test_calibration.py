@@ -46,6 +46,8 @@ def test_risks_are_realised_on_the_other_half(study):
     assert [(each.what, each.certainty) for each in found] == [
         ("stopping", 0.9),
         ("stopping", 0.95),
+        ("abstaining", 0.7),
+        ("abstaining", 0.8),
         ("abstaining", 0.9),
         ("abstaining", 0.95),
     ]
@@ -85,7 +87,7 @@ def test_rows_are_written(tmp_path, capsys):
     run(Namespace(traces=tmp_path, short=True, orders=2, jobs=1, out=out, plot=plot))
     found = json.loads(out.read_text(encoding="utf-8"))
     assert len(found["reliability"]) == 6
-    assert len(found["risk"]) == 4
+    assert len(found["risk"]) == 6
     assert found["reliability"][0]["figures"]["questions"] == 24
     assert not plot.exists()
     assert "Profile.certainty" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from core.calibration import (
     confidence,
     interpolated,
     log_odds,
+    silence,
     standing,
 )
 from core.certainty import beta_certainty
@@ -75,6 +76,8 @@ def test_abstention_is_chosen_like_a_threshold(stated, least):
 @pytest.mark.parametrize(
     ("signal", "seen", "value"),
     [
+        (silence, evidence(3, finished=3), log_odds(0.125)),
+        (silence, evidence(3, finished=7), log_odds(4.5 / 8)),
         (confidence, evidence(2, 1), 0.0),
         (confidence, evidence(1, ballots=[sure("A", -0.5)]), log_odds(exp(-0.5))),
         (confidence, evidence(2, 1, ballots=[sure("A", -0.5), sure("B", -3), sure("A", -0.5)]), log_odds(exp(-0.5))),

@@ -17,7 +17,7 @@ SETUP = Setup(8, 8, orders=4)
 
 def signals(share, confidence=0.0):
     """Raw signals with one that matters."""
-    return {"standing": 0.0, "share": share, "votes": 1.0, "confidence": confidence}
+    return {"standing": 0.0, "share": share, "votes": 1.0, "silence": 0.0, "confidence": confidence}
 
 
 def seen(share, agrees, *, differs=False, confidence=0.0):
