@@ -16,7 +16,7 @@ from core.stopping.names import rule_named
 from sim.plan import Measured, Plan
 from sim.records import Record, records
 from sim.summary import report
-from sim.traces import Question, TraceError, half, load
+from sim.traces import Question, TraceError, by_agreement, half, labelled, load
 from strategies.self_consistency import DEFAULT
 
 RULES = (DEFAULT, "adaptive-consistency-0.95", "certaindex-0.7@5", "esc-5", "curtailment", "fixed")
@@ -122,7 +122,7 @@ def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trac
     found = []
     for file, stem in zip(files, stems, strict=True):
         name = stem if stems.count(stem) == 1 else str(file)
-        questions = [question for question in load(file) if split in ("all", half(question))]
+        questions = [question for question in replayable(file, name) if split in ("all", half(question))]
         trace = Trace(name, questions, wanted.within(shortest(questions)))
         for cap in wanted.caps:
             if cap not in trace.plan.caps:
@@ -133,6 +133,14 @@ def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trac
     if not found:
         raise TraceError("no file has as many recorded samples as the smallest cap")
     return found
+
+
+def replayable(file: Path, name: str) -> Sequence[Question]:
+    """The questions of a file. Without any labels, right is what the majority of all that was recorded says."""
+    if labelled(file):
+        return load(file)
+    print(f"{name}: no labels, so right is what the majority of all its recorded samples says", file=sys.stderr)
+    return by_agreement(load(file, labels=False))
 
 
 def note_blind(trace: Trace) -> None:

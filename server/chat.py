@@ -93,7 +93,7 @@ def streamed(gateway: Gateway, job: Job, parsed: ChatRequest, arrived: int) -> R
         heartbeat=gateway.settings.heartbeat_seconds,
         open_within=gateway.settings.first_byte_seconds,
         metrics=gateway.metrics,
-        answered=gateway.shadows.answered,
+        answered=gateway.answered,
     )
 
 
@@ -112,4 +112,4 @@ async def plain(gateway: Gateway, job: Job, parsed: ChatRequest, request: Reques
 
 async def answered(gateway: Gateway, result: Result) -> None:
     """What is done about an answer once its client has it."""
-    gateway.shadows.answered(result)
+    gateway.answered(result)

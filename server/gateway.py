@@ -18,9 +18,11 @@ from server.backends.embedded import EmbeddedBackend
 from server.backends.http import HttpBackend
 from server.budgets import make_plan
 from server.drift import DriftWatch
+from server.jobs import Result
 from server.metrics import Metrics
 from server.profiles import Profiles
 from server.runtime import Recorder, Runtime, owned, repeat
+from server.samples import Keep, forget, sample_log
 from server.schemas import ChatRequest, Message
 from server.settings import PRESETS, BackendSettings, Settings, SettingsError
 from server.shadows import AT_ONCE, Shadows
@@ -44,6 +46,13 @@ class Gateway:
     """Which backends answered their last health check; kept fresh in the background."""
     leaving: asyncio.Event
     """Set once running requests are broken off."""
+    keep: Keep = forget
+    """Records the samples of an answered program, where the operator wants that."""
+
+    def answered(self, result: Result) -> None:
+        """A client has its answer."""
+        self.keep(result)
+        self.shadows.answered(result)
 
     def backend_settings(self, name: str) -> BackendSettings:
         """The settings of one backend."""
@@ -134,6 +143,7 @@ async def opened(
         slots = {backend.name: backend.slots for backend in settings.backends}
         scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
+        keep = stack.enter_context(sample_log(settings.sample_log)) if settings.sample_log else forget
         leaving = asyncio.Event()
         driven = {name: Leavable(backend, leaving) for name, backend in backends.items()}
         runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder)
@@ -141,7 +151,7 @@ async def opened(
         profiles = Profiles(settings.profiles, metrics, watch.keep)
         profiles.open()
         gateway = Gateway(
-            settings, backends, runtime, metrics, profiles, Shadows(settings, runtime, watch), {}, leaving
+            settings, backends, runtime, metrics, profiles, Shadows(settings, runtime, watch), {}, leaving, keep
         )
         await check_health(gateway)
         for work in chores(gateway):

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     )
     shadow_samples: int = Field(default=64, ge=1, le=1024, description="Samples drawn for such an answer at most.")
     event_log: Path | None = Field(default=None, description="Record the scheduler's events here (JSON lines).")
+    sample_log: Path | None = Field(
+        default=None, description="Record the samples of programs that drew their whole budget here, as a trace."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

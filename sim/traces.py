@@ -9,8 +9,9 @@ with the fields of `core.types.Confidence`.
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -65,6 +66,27 @@ def load(path: Path, *, labels: bool = True) -> tuple[Question, ...]:
     if not questions:
         raise TraceError(f"{path.name}: no questions")
     return questions
+
+
+def labelled(path: Path) -> bool:
+    """Whether any sample of the file says if it is right. What `load` would refuse counts as labelled: it says why."""
+    try:
+        with _opened(path) as lines:
+            records = [json.loads(line) for line in lines if line.strip()]
+        return any(sample.get("correct") is not None for record in records for sample in record["samples"])
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+        return True
+
+
+def by_agreement(questions: Iterable[Question]) -> tuple[Question, ...]:
+    """The same, without labels: right is what the majority of all that was recorded of a question says."""
+    return tuple(Question(each.id, tuple(_agreeing(each.samples))) for each in questions)
+
+
+def _agreeing(samples: Sequence[Recorded]) -> Iterator[Recorded]:
+    votes = Counter(sample.answer for sample in samples if sample.answer is not None)
+    most = max(votes, key=votes.__getitem__, default=None)
+    return (replace(sample, correct=most is not None and sample.answer == most) for sample in samples)
 
 
 def _opened(path: Path) -> IO[str]:

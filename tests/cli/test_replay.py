@@ -57,6 +57,16 @@ def test_a_record_holds_what_was_promised(written, small):
     assert [record[key] for key in KEYS] == expected
 
 
+def test_without_labels_the_majority_of_everything_recorded_is_right(written, tmp_path, capsys):
+    """As a gateway records it: nothing is known to be right, but what most samples say is what a budget is for."""
+    path = tmp_path / "mine.jsonl"
+    samples = [{"answer": answer, "correct": None, "tokens": 5} for answer in "aaab"]
+    path.write_text(json.dumps({"id": "q", "samples": samples}) + "\n", encoding="utf-8")
+    [record] = written(path, "--rule", "fixed", "--cap", 4, "--width", 1, *QUICK)
+    assert record["accuracy"] == 1
+    assert "no labels" in capsys.readouterr().err
+
+
 def test_there_is_a_record_for_every_setting(written):
     """Rules, caps and widths in the order of the command line, repeated ones once."""
     found = written(
@@ -160,7 +170,7 @@ def test_a_progress_bar_is_shown_on_a_terminal(small, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"id": "q", "samples": [{"answer": "A", "tokens": 3}]}', "t.jsonl:1: "),
+        ('{"id": "q", "samples": [{"answer": "A", "correct": true}]}', "t.jsonl:1: "),
         ("", "t.jsonl: no questions"),
         ('{"id": "q", "samples": []}', "no file has as many recorded samples as the smallest cap"),
     ],

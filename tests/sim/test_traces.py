@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.types import Prompt, Request, Usage
-from sim.traces import Question, Recorded, TraceError, TraceSource, draw, half, load
+from sim.traces import Question, Recorded, TraceError, TraceSource, by_agreement, draw, half, labelled, load
 from sim.types import Drawn
 
 DATA = Path(__file__).parents[1] / "data" / "mcqa-gpt35-20.jsonl.gz"
@@ -34,6 +34,27 @@ def test_a_real_trace_loads_whole():
     assert {sample.answer for sample in samples} == {None, "A", "B", "C", "D", "E"}
     assert not any(sample.correct for sample in samples if sample.answer is None)
     assert min(sample.tokens for sample in samples) > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"), [((None, None), False), ((None, True), True), ((False, False), True), ((0, None), True)]
+)
+def test_one_flag_makes_a_trace_labelled(tmp_path, flags, found):
+    """And what cannot be read is left to the reader, who says why."""
+    samples = [{**GOOD, "correct": flag} for flag in flags]
+    assert labelled(write(tmp_path / "t.jsonl.gz", {"id": "q", "samples": samples})) is found
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{", encoding="utf-8")
+    assert labelled(broken)
+
+
+def test_without_labels_the_majority_of_all_is_right():
+    """Ties go to the answer recorded first; who did not vote is wrong."""
+    answers = ("b", "a", None, "a", "b")
+    [judged] = by_agreement([Question("q", tuple(Recorded(answer, False, 1) for answer in answers))])
+    assert [sample.correct for sample in judged.samples] == [True, False, False, False, True]
+    [silent] = by_agreement([Question("q", (Recorded(None, True, 1),))])
+    assert not silent.samples[0].correct
 
 
 @pytest.mark.parametrize(
