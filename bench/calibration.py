@@ -66,8 +66,8 @@ class Row:
 class Kept:
     """Of random halves: those with a certificate below the lossless threshold, those whose risk was kept on the other.
 
-    `risk` is the mean realised risk, `part` the mean share of tokens of the full budget (stopping) or of answers given
-    (abstaining), both over the halves with a certificate.
+    `risk` is the mean realised risk, `part` the mean of tokens relative to the lossless threshold (stopping) or the
+    share of answers given (abstaining), both over the halves with a certificate.
     """
 
     trace: str
