@@ -99,9 +99,9 @@ def _named(name: str, **options: Any) -> dict[str, Any]:
 
 
 PRESETS: Mapping[str, BudgetObject] = {
-    "low": _priced(8, 0.008),
-    "medium": _priced(16, 0.004),
-    "high": _priced(32, 0.0008),
+    "low": _priced(8, 0.006),
+    "medium": _priced(16, 0.002),
+    "high": _priced(32, 0.0005),
     "max": BudgetObject(max_samples=64, strategy=StrategyChoice.model_validate(_named("self_consistency", width=16))),
     "auto": _priced(32),
 }

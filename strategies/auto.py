@@ -14,8 +14,8 @@ from core.types import Answer
 from strategies.selectors import selector_named, votes_for
 from strategies.self_consistency import asked, idle, vote
 
-PRICE = 0.0015
-"""Share of the votes that a sample must be expected to gain; docs/design.md has what other prices buy."""
+PRICE = 0.001
+"""Squared share of the votes that a sample must be expected to gain; docs/design.md has what other prices buy."""
 SPARE = 1
 
 
@@ -29,7 +29,7 @@ async def auto(
 
     Args:
         ctx: The program. A certainty stated in its budget ends the sampling, too, where it is reached first.
-        price: Share of the votes that one more sample must be expected to gain. Dearer stops earlier.
+        price: Squared share of the votes that one more sample must be expected to gain (`core.stopping.value`). Dearer stops earlier.
         selector: Which sample is the answer, by name (`strategies.selectors`).
         width: Samples in flight at most.
         incomparable_after: Whole samples without any comparable answer after which to give up voting.

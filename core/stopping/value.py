@@ -15,10 +15,10 @@ HORIZONS = (1, 2, 4, 8, 16, 32, 64)
 LIKELY = 0.8
 """Probability to stay the leader below which stopping is giving up."""
 Price = Annotated[float, Bounds(0, 1, above=True)]
-"""Share of the votes per sample."""
+"""Square of a share of the votes, per sample."""
 
 
-def value(price: Price = 0.002) -> Rule:
+def value(price: Price = 0.001) -> Rule:
     """Stop when no number of further samples is expected to gain `price` per sample; see `best_ahead`.
 
     The price is the same for every question, so that what is spent goes where it gains most: a question that two
@@ -42,22 +42,24 @@ def value(price: Price = 0.002) -> Rule:
 def best_ahead(lead: int, second: int, others: int, remaining: int) -> tuple[float, int]:
     """What a further sample is expected to gain at best, and how many samples that takes, over the `HORIZONS`.
 
-    What is gained is the share of all samples, as its posterior mean has it, of the answer that leads afterwards over
-    that of the present leader: nothing, unless the runner-up overtakes. Shares of leader, runner-up and all others
-    get a flat prior (`core.stopping.urn`). Where shares are probabilities of being right, as self-consistency assumes,
-    this is the accuracy that a sample buys. Looking further than one ahead is needed: no single vote overtakes a
-    lead of two. (0, 0) where nobody can overtake within the samples that remain.
+    What is gained is the square of the share of all samples, as its posterior mean has it, of the answer that leads
+    afterwards over that of the present leader: nothing, unless the runner-up overtakes. The square, because an answer
+    that one in ten samples gives is right less often than one time in ten (docs/design.md has the measurement); it is
+    the difference of the shares times the share of both together, and that the urn leaves as it is on average. Shares
+    of leader, runner-up and all others get a flat prior (`core.stopping.urn`). Looking further than one ahead is
+    needed: no single vote overtakes a lead of two. (0, 0) where nobody can overtake within the samples that remain.
     """
     gap = lead - second
     if remaining <= gap:
         return 0.0, 0
     seen = lead + second + others
+    backed = (lead + second + 2) / (seen + 3)
     excesses = [excess for _, excess in overtaking(lead, second, remaining)]
     best = 0.0, 0
     for h in [*(h for h in HORIZONS if gap < h < remaining), remaining]:
         weights = reaching(lead + second, others, h, gap)
         excess = sum(weight * size for weight, size in zip(weights, excesses, strict=False))
-        best = max(best, (excess / (seen + 3 + h) / h, h))
+        best = max(best, (backed * excess / (seen + 3 + h) / h, h))
     return best
 
 

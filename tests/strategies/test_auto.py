@@ -24,10 +24,10 @@ def run(answers, **options):
 @pytest.mark.parametrize(
     ("answers", "started", "reason"),
     [
-        ("aaaa", 2, StopReason.CERTAIN),
+        ("aaaa", 3, StopReason.CERTAIN),
         ("baaaaaaaa", 5, StopReason.CERTAIN),
         ("ababababababababababababababababab", 31, StopReason.FUTILE),
-        ("abacdefghijklmnopqrstuvwxyzABCDEF", 11, StopReason.FUTILE),
+        ("abacdefghijklmnopqrstuvwxyzABCDEF", 9, StopReason.FUTILE),
     ],
 )
 def test_each_question_gets_what_is_worth_it(answers, started, reason):

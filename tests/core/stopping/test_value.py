@@ -18,10 +18,11 @@ from core.types import StopReason
         (0.002, (2,), 6, 2, StopReason.CERTAIN),
         (0.002, (1,), 15, 1, None),
         (0.002, (2, 1), 13, 3, None),
-        (0.0012, (2,), 30, 2, None),
+        (0.001, (2,), 30, 2, None),
         (0.0012, (3,), 29, 3, StopReason.CERTAIN),
         (0.0012, (3, 1), 28, 4, None),
-        (0.0012, (2, 1, 1, 1, 1, 1, 1), 24, 8, None),
+        (0.0012, (2, 1, 1), 28, 4, None),
+        (0.0012, (2, 1, 1, 1, 1, 1, 1), 24, 8, StopReason.FUTILE),
         (0.0012, (3, 1), 20, 12, StopReason.CERTAIN),
         (0.002, (3, 2), 20, 12, StopReason.FUTILE),
         (1, (1, 1), 8, 2, StopReason.FUTILE),
@@ -49,7 +50,8 @@ def expected_share(lead: int, second: int, others: int, draws: int) -> float:
 @pytest.mark.parametrize("votes", [(1, 0, 0), (1, 1, 0), (2, 0, 0), (3, 1, 2), (4, 2, 0), (0, 0, 3)])
 def test_against_every_course_of_the_next_samples(votes):
     """The best of the horizons, by brute force."""
-    gains = {h: expected_share(*votes, h) / (sum(votes) + 3 + h) / h for h in (*HORIZONS, 7) if h <= 7}
+    backed = (votes[0] + votes[1] + 2) / (sum(votes) + 3)
+    gains = {h: backed * expected_share(*votes, h) / (sum(votes) + 3 + h) / h for h in (*HORIZONS, 7) if h <= 7}
     gain, ahead = best_ahead(*votes, 7)
     assert isclose(gain, max(gains.values()), abs_tol=1e-12)
     assert isclose(gains[ahead], gain, abs_tol=1e-12)
