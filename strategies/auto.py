@@ -29,7 +29,8 @@ async def auto(
 
     Args:
         ctx: The program. A certainty stated in its budget ends the sampling, too, where it is reached first.
-        price: Squared share of the votes that one more sample must be expected to gain (`core.stopping.value`). Dearer stops earlier.
+        price: Squared share of the votes that one more sample must be expected to gain (`core.stopping.value`): dearer
+            stops earlier.
         selector: Which sample is the answer, by name (`strategies.selectors`).
         width: Samples in flight at most.
         incomparable_after: Whole samples without any comparable answer after which to give up voting.
