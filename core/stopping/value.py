@@ -44,10 +44,11 @@ def best_ahead(lead: int, second: int, others: int, remaining: int) -> tuple[flo
 
     What is gained is the square of the share of all samples, as its posterior mean has it, of the answer that leads
     afterwards over that of the present leader: nothing, unless the runner-up overtakes. The square, because an answer
-    that one in ten samples gives is right less often than one time in ten (docs/design.md has the measurement); it is
-    the difference of the shares times the share of both together, and that the urn leaves as it is on average. Shares
-    of leader, runner-up and all others get a flat prior (`core.stopping.urn`). Looking further than one ahead is
-    needed: no single vote overtakes a lead of two. (0, 0) where nobody can overtake within the samples that remain.
+    that one in ten samples gives is right less often than one time in ten (docs/design.md has the measurement). It is
+    approximated: a difference of squares is the difference times the sum, and the sum, the share of both together,
+    is taken as it is expected now. Where they overtake, more votes have gone to the two, so this is low by up to a
+    quarter. Shares of leader, runner-up and all others get a flat prior (`core.stopping.urn`). Looking further than
+    one ahead is needed: no single vote overtakes a lead of two. (0, 0) where nobody can overtake any more.
     """
     gap = lead - second
     if remaining <= gap:
