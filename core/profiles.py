@@ -17,6 +17,12 @@ FIELDS = (
 )
 MOST = 1e6
 """Numbers are this large at most: a weight beyond it is a mistake."""
+WIDEST = 4096
+"""Samples at most, of a reference, a cap or a width: a certainty takes time in proportion to its reference."""
+COUNTED = 10**9
+"""Questions at most."""
+LONGEST = 64
+"""Entries of a list at most."""
 
 
 class ProfileError(ValueError):
@@ -55,14 +61,14 @@ def decode(document: Any) -> Profile:
     return Profile(
         name=_text(known, "name"),
         target=_target(known.get("target")),
-        reference=_whole(known, "reference"),
+        reference=_whole(known, "reference", WIDEST),
         intercept=_number(known.get("intercept", 0.0), "intercept", -MOST),
         weights=_weights(_object(known.get("weights", {}), "weights")),
         knots=_knots(_list(known, "knots")),
         bounds=_certified(known, "bounds", lambda each: Bound(**each), "settled"),
         abstentions=_certified(known, "abstentions", lambda each: Abstention(**each), "least"),
-        cap=_whole(known, "cap"),
-        width=_whole(known, "width"),
+        cap=_whole(known, "cap", WIDEST),
+        width=_whole(known, "width", WIDEST),
         model=_text(known, "model"),
         task=_text(known, "task"),
     )
@@ -102,7 +108,7 @@ def _certified(known: Mapping[str, Any], field: str, make: Callable[[dict[str, A
         name = f"{field}[{place}]"
         each = _object(item, name)
         numbers = {key: _number(each.get(key), f"{name}.{key}", 0.0, 1.0) for key in ("certainty", level, "delta")}
-        found.append(make({**numbers, "questions": _whole(each, "questions", f"{name}.questions")}))
+        found.append(make({**numbers, "questions": _whole(each, "questions", COUNTED, f"{name}.questions")}))
         strange = sorted(each.keys() - {*numbers, "questions"})
         if strange:
             raise ProfileError(f"{name}.{strange[0]}: no such field")
@@ -119,6 +125,8 @@ def _list(known: Mapping[str, Any], field: str) -> Sequence[Any]:
     value = known.get(field, ())
     if not isinstance(value, list | tuple):
         raise ProfileError(f"{field}: must be a list")
+    if len(value) > LONGEST:
+        raise ProfileError(f"{field}: must have at most {LONGEST} entries")
     return value
 
 
@@ -129,10 +137,10 @@ def _text(known: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _whole(known: Mapping[str, Any], key: str, field: str = "") -> int:
+def _whole(known: Mapping[str, Any], key: str, most: int, field: str = "") -> int:
     value = known.get(key, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ProfileError(f"{field or key}: must be a whole number, 0 or more")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ProfileError(f"{field or key}: must be a whole number from 0 to {most}")
     return value
 
 

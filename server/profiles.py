@@ -7,10 +7,12 @@ raises after the start: certainties that are a few seconds older are better than
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from core.calibration import UNCALIBRATED, Profile
@@ -20,11 +22,13 @@ from server.settings import SettingsError
 from strategies.answers import Kind
 
 log = logging.getLogger("quorate.profiles")
-LARGEST = 4 * 2**20
+LARGEST = 2**20
 """Bytes of a profile file: far more than one has, far less than would hurt."""
 
 Signature = tuple[int, int, int]
 """Modification time in nanoseconds, size, inode: another one means that the file has changed."""
+GONE: Signature = (0, 0, 0)
+"""Of a file that could not be looked at."""
 Changed = Callable[[frozenset[Profile]], None]
 
 
@@ -121,13 +125,37 @@ def scan(folder: Path, before: Mapping[str, ProfileFile]) -> dict[str, ProfileFi
             continue
         known = before.get(path.name)
         try:
-            stat = path.stat()
-        except FileNotFoundError:  # between the two looks
+            signature = signed(path.stat())
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():  # removed between the two looks
+                continue
+            found[path.name] = failed(known, GONE, error.strerror or str(error))
             continue
-        signature = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         unchanged = known is not None and known.signature == signature
         found[path.name] = known if known is not None and unchanged else read(path, signature, known)
     return found
+
+
+def signed(stat: os.stat_result) -> Signature:
+    """What tells one content of a file from another."""
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a regular file; anything else could keep the reader waiting for ever. Raises OSError, ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    return data
+
+
+def failed(before: ProfileFile | None, signature: Signature, reason: str) -> ProfileFile:
+    """A file that cannot be used as it is; the profile that was good stays."""
+    return replace(before or ProfileFile(signature), signature=signature, error=reason)
 
 
 def read(path: Path, signature: Signature, before: ProfileFile | None) -> ProfileFile:
@@ -135,7 +163,7 @@ def read(path: Path, signature: Signature, before: ProfileFile | None) -> Profil
     try:
         if signature[1] > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
-        data = path.read_bytes()
+        data = content(path)
         return ProfileFile(signature, sound(json.loads(data), path.stem), sha256(data).hexdigest()[:12])
     except OSError as error:
         reason = error.strerror or str(error)
@@ -143,7 +171,7 @@ def read(path: Path, signature: Signature, before: ProfileFile | None) -> Profil
         reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)
-    return replace(before or ProfileFile(signature), signature=signature, error=reason)
+    return failed(before, signature, reason)
 
 
 def sound(document: Any, stem: str) -> Profile:

@@ -10,7 +10,7 @@ from core.calibration import SIGNALS, Abstention, Bound, Profile, Target
 from core.profiles import FIELDS, ProfileError, decode, encode
 
 SHARES = st.floats(0, 1)
-COUNTS = st.integers(0, 10_000)
+COUNTS = st.integers(0, 4096)
 WEIGHTS = st.dictionaries(st.sampled_from(sorted(SIGNALS)), st.floats(-100, 100)).map(
     lambda found: tuple(found.items())
 )
@@ -63,6 +63,13 @@ def test_a_document_has_the_documented_fields():
         ({"reference": 2.5}, "reference: must be a whole number"),
         ({"cap": True}, "cap: must be a whole number"),
         ({"width": -1}, "width: must be a whole number"),
+        ({"reference": 4097}, "reference: must be a whole number from 0 to 4096"),
+        ({"cap": 10**30}, "cap: must be a whole number from 0 to 4096"),
+        ({"width": 4097}, "width: must be a whole number from 0 to 4096"),
+        ({"knots": [[place / 100, 0.5] for place in range(65)]}, "knots: must have at most 64 entries"),
+        ({"bounds": [{}] * 65}, "bounds: must have at most 64 entries"),
+        ({"abstentions": [{}] * 65}, "abstentions: must have at most 64 entries"),
+        ({"intercept": 10**400}, "intercept: must be a number"),
         ({"intercept": "0"}, "intercept: must be a number"),
         ({"intercept": float("nan")}, "intercept: must be a number"),
         ({"weights": []}, "weights: must be an object"),
@@ -105,4 +112,4 @@ def test_a_document_without_knots_is_not_calibrated():
         {"format": 1, "target": "agreement", "bounds": [{"certainty": 0.9, "settled": 0.8, "delta": 0.05}]}
     )
     assert not profile.calibrated
-    assert profile.threshold(0.9) == 0.8
+    assert [bound.settled for bound in profile.bounds] == [0.8]

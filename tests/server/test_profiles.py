@@ -126,6 +126,7 @@ BROKEN = {
     "a list": "[]",
     "another format": '{"format": 99}',
     "no model": json.dumps(encode(profile(model=""))),
+    "a reference without end": json.dumps(encode(profile()) | {"reference": 10**30}),
     "a strange field": json.dumps(encode(profile()) | {"knobs": []}),
     "not a number": json.dumps(encode(profile()) | {"intercept": float("nan")}),
     "too deep": "[" * 100_000,
@@ -150,6 +151,40 @@ async def test_a_broken_file_changes_nothing(tmp_path: Path, caplog: pytest.LogC
     write(tmp_path, profile("p", says=0.7))
     await store.profiles.refresh()
     assert (store.profiles.choose("m", None, Kind.OPEN).knots[0][1], store.count("failed")) == (0.7, 0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling link", "link to itself", "folder", "device"])
+async def test_only_regular_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    """Anything else is told of once, keeps nobody waiting, and does not keep the others from being taken over."""
+    store = Store(tmp_path)
+    odd = tmp_path / "odd.json"
+    match kind:
+        case "pipe":
+            os.mkfifo(odd)
+        case "folder":
+            odd.mkdir()
+        case _:
+            odd.symlink_to({"dangling link": "nowhere", "link to itself": odd, "device": "/dev/zero"}[kind])
+    write(tmp_path, profile("p"))
+    for _ in range(3):
+        await asyncio.wait_for(store.profiles.refresh(), 2)
+    assert (store.chosen(), store.count("loaded"), store.count("failed")) == ("p", 1, 1)
+    assert caplog.text.count("profile odd.json cannot be used") == 1
+
+
+async def test_a_link_that_breaks_keeps_the_profile(tmp_path: Path) -> None:
+    """As any other file that cannot be read does."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    target = write(tmp_path, profile("p"))
+    (folder / "p.json").symlink_to(target)
+    store = Store(folder)
+    target.rename(tmp_path / "moved")
+    await store.profiles.refresh()
+    assert (store.chosen(), store.count("failed")) == ("p", 1)
+    (tmp_path / "moved").rename(target)
+    await store.profiles.refresh()
+    assert (store.chosen(), store.count("failed")) == ("p", 0)
 
 
 def test_a_file_that_was_always_broken_keeps_nothing_from_starting(
@@ -231,7 +266,7 @@ def test_answers_carry_the_profile(gateway: Any, scripted: Any, tmp_path: Path) 
 def test_a_stated_certainty_is_the_profiles_to_keep(gateway: Any, scripted: Any, tmp_path: Path) -> None:
     """The threshold that was certified for what the client states decides when to stop."""
     bounds = (Bound(certainty=0.6, settled=0.999, delta=0.05, questions=500),)
-    write(tmp_path, profile("strict", "math", bounds=bounds))
+    write(tmp_path, profile("strict", "math", bounds=bounds, cap=16, width=8))
     client = gateway(scripted("The answer is 4"), profiles=tmp_path)
     budget = {"compute_budget": {"max_samples": 16, "certainty": 0.6}}
     votes = [
