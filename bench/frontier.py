@@ -24,13 +24,18 @@ from core.types import Answer
 from sim.baselines import oracle_share
 from sim.replay import evaluate, fixed_majority, oracle
 from sim.traces import Question, load
+from strategies.auto import auto
 from strategies.self_consistency import self_consistency
 
 TRACES = Path(__file__).parent / "traces"
 CAP, WIDTH = 16, 8
 FIXED = (1, 2, 4, 8, 16)
 TARGETS = (0.8, 0.85, 0.9, 0.95, 0.99)
-SPARES = (0, 1, 2, 16)
+SPARE = CAP // 16
+"""What the default keeps to spare at this cap."""
+SPARES = (0, SPARE, 2, 16)
+PRICED = ((8, 0.006), (16, 0.002), (32, 0.001), (32, 0.0005))
+"""Caps and prices of the presets low, medium, auto and high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ class Point:
     seconds: float
 
 
-async def adaptive(ctx: Context, *, width: int = WIDTH, spare: int = 2) -> Answer:
-    """The default strategy, its options by position of the replay."""
+async def adaptive(ctx: Context, *, width: int = WIDTH, spare: int = SPARE) -> Answer:
+    """The vote, its options by position of the replay."""
     return await self_consistency(ctx, width=width, spare=spare)
 
 
@@ -67,12 +72,25 @@ def adaptive_point(trace: Sequence[Question], orders: int, setting: tuple[float 
     return Point(f"{name}, spare {spare}", CAP, certainty, spare, *asdict(figures).values())
 
 
+async def at_price(ctx: Context, *, width: int = WIDTH, price: float) -> Answer:
+    """The strategy `auto`, its price by position of the replay."""
+    return await auto(ctx, width=width, price=price)
+
+
+def priced_point(trace: Sequence[Question], orders: int, setting: tuple[int, float]) -> Point:
+    """The strategy `auto` at a cap and a price."""
+    cap, price = setting
+    figures = evaluate(trace, partial(at_price, price=price), Budget(cap), width=WIDTH, orders=orders)
+    return Point(f"price {price:g}, cap {cap}", cap, None, None, *asdict(figures).values())
+
+
 def measure(trace: Sequence[Question], orders: int) -> list[Point]:
     """Every rule, on all cores; the oracle last."""
-    settings = [(target, 2) for target in TARGETS] + [(None, spare) for spare in SPARES]
+    settings = [(target, SPARE) for target in TARGETS] + [(None, spare) for spare in SPARES]
     with ProcessPoolExecutor() as pool:
         jobs = [pool.submit(fixed_point, trace, orders, cap) for cap in FIXED]
         jobs += [pool.submit(adaptive_point, trace, orders, setting) for setting in settings]
+        jobs += [pool.submit(priced_point, trace, orders, setting) for setting in PRICED]
         best = pool.submit(oracle, trace, cap=CAP, orders=orders)
         points = [job.result() for job in tqdm(jobs, unit="rule")]
         return [*points, Point("oracle", CAP, None, None, *asdict(best.result()).values())]
@@ -97,15 +115,19 @@ def table(points: Sequence[Point]) -> str:
 
 
 def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
-    """One panel a trace: the frontier of fixed majorities, the adaptive rule over its targets, the oracle."""
+    """One panel a trace: the frontier of fixed majorities, the vote over its targets, the presets, the oracle."""
     figure, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4.2), layout="constrained", squeeze=False)
     for axis, (title, points) in zip(axes[0], panels, strict=True):
         fixed = [point for point in points if point.rule.startswith("fixed")]
-        rule = sorted((point for point in points if point.spare == 2), key=lambda point: point.tokens)
+        rule = sorted((point for point in points if point.spare == SPARE), key=lambda point: point.tokens)
         axis.plot(
             [p.tokens for p in fixed], [p.accuracy for p in fixed], "o-", color="0.5", label="fixed majority of N"
         )
-        axis.plot([p.tokens for p in rule], [p.accuracy for p in rule], "s-", color="C0", label=f"adaptive, cap {CAP}")
+        axis.plot([p.tokens for p in rule], [p.accuracy for p in rule], "s-", color="C0", label=f"vote, cap {CAP}")
+        priced = sorted((point for point in points if point.rule.startswith("price")), key=lambda point: point.tokens)
+        axis.plot(
+            [p.tokens for p in priced], [p.accuracy for p in priced], "D-", color="C3", label="at a price (presets)"
+        )
         axis.plot(points[-1].tokens, points[-1].accuracy, "*", color="C2", markersize=13, label=f"oracle, cap {CAP}")
         for point in fixed:
             axis.annotate(
