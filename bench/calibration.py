@@ -22,7 +22,7 @@ from sim.calibrating import FOLDS, fit, folds
 from sim.dice import dice
 from sim.observing import Setup
 from sim.reliability import Reliability, Statement, error, reliability
-from sim.study import LOSSLESS, Judged, Study, abstention, answering, bounds, statements, taught
+from sim.study import LOSSLESS, Judged, Study, abstention, answering, bounds, settled_at, statements, taught
 from sim.summary import aligned, percent
 from sim.traces import load
 
@@ -148,7 +148,7 @@ def crossed(study: Study, target: Target, partition: int) -> Mapping[float | Non
     for inner, outer in folds(shuffled(len(study.questions), f"partition {partition}"), FOLDS):
         profile = learned(study, target, inner)
         for certainty, (every, early) in found.items():
-            groups = study.at(None if certainty is None else profile.threshold(certainty))
+            groups = study.at(None if certainty is None else settled_at(study, profile, certainty))
             every += [statements(profile, groups[place], axis) for place in outer]
             early += [statements(profile, [seen for seen in groups[place] if seen.early], axis) for place in outer]
     return found
@@ -156,7 +156,8 @@ def crossed(study: Study, target: Target, partition: int) -> Mapping[float | Non
 
 def learned(study: Study, target: Target, places: Sequence[int]) -> Profile:
     """The profile that these questions alone certify and teach."""
-    base = Profile(target=target, reference=study.setup.reference)
+    setup = study.setup
+    base = Profile(target=target, reference=setup.reference, cap=setup.cap, width=setup.width)
     return taught(study, replace(base, bounds=bounds(among(study, places), CERTAINTIES, DELTA)), CERTAINTIES, places)
 
 

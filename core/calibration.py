@@ -96,18 +96,36 @@ class Profile:
         odds = self.intercept + sum(weight * signals[name] for name, weight in self.weights)
         return interpolated(self.knots, 1 / (1 + exp(-max(-30.0, min(30.0, odds)))))
 
-    def threshold(self, certainty: float) -> float:
-        """The settled threshold for a stated certainty: of the bound that promises just as much, or the next more.
+    def certified_for(self, cap: int, width: int) -> bool:
+        """Whether the certificates hold for runs of at most `cap` samples, `width` of them in flight at most.
 
-        Without such a bound the statement is taken at its word, answer by answer.
+        They were made for one cap: the full budget that answers agree with is another where the cap is. Fewer in flight
+        than then are covered, more are not.
         """
-        kept = [bound for bound in self.bounds if bound.certainty >= certainty]
-        return min(kept, key=lambda bound: bound.certainty).settled if kept else certainty
+        return cap == self.cap and width <= self.width
 
-    def least(self, certainty: float) -> float:
-        """The certainty below which to abstain, for a stated certainty; chosen like `threshold`."""
+    def threshold(self, certainty: float, *, cap: int, width: int) -> float:
+        """The settled threshold for a stated certainty: the least that a bound promises as much, or more, for.
+
+        Of runs that it was not certified for (`certified_for`) the statement is taken at its word, answer by answer.
+        So it is beyond the surest bound, but never below one: who asks for more never stops earlier.
+        """
+        if not self.certified_for(cap, width):
+            return certainty
+        kept = [bound.settled for bound in self.bounds if bound.certainty >= certainty]
+        return min(kept) if kept else max([certainty, *(bound.settled for bound in self.bounds)])
+
+    def least(self, certainty: float, *, cap: int, width: int) -> float:
+        """The certainty below which to abstain, for a stated one: of the level that promises as much, or the next.
+
+        Without one for such runs the statement is taken at its word, beyond the surest level never below one.
+        """
+        if not self.certified_for(cap, width):
+            return certainty
         kept = [each for each in self.abstentions if each.certainty >= certainty]
-        return min(kept, key=lambda each: each.certainty).least if kept else certainty
+        if kept:
+            return min(kept, key=lambda each: each.certainty).least
+        return max([certainty, *(each.least for each in self.abstentions)])
 
 
 UNCALIBRATED = Profile()

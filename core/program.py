@@ -75,6 +75,7 @@ class Program:
         self.ledger = Ledger()
         self.reported: Answer | None = None
         self.planned = 0
+        self.width = 0  # the widest fan-out so far
         self._port: Port = port
         self._live: dict[int, tuple[Request, FanOut]] = {}
         self._sampling = 0  # how many of them are samples
@@ -93,6 +94,7 @@ class Program:
     ) -> FanOut:
         """See `core.context.Context.fan_out`."""
         self.planned += n
+        self.width = max(self.width, width or n)
         template = Request(self.name, -1, prompt or self.prompt, every=every, window=window)
         return FanOut(self, n, width=width or n, template=template)
 
@@ -122,7 +124,8 @@ class Program:
         if self.reported.stop_reason is StopReason.ABSTAINED:
             return self.reported
         last = replace(self.reported, stop_reason=StopReason.DEADLINE)
-        return self.budget.settle(last, self.profile.least(self.budget.target))
+        least = self.profile.least(self.budget.target, cap=self.budget.max_samples, width=self.width)
+        return self.budget.settle(last, least)
 
     @property
     def live(self) -> tuple[Request, ...]:

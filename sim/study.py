@@ -114,9 +114,14 @@ def abstention(
     return Abstention(certainty, found[risk], delta, len(held)) if found else None
 
 
+def settled_at(study: Study, profile: Profile, certainty: float) -> float:
+    """The settled threshold of a stated certainty, as programs of this study have it."""
+    return profile.threshold(certainty, cap=study.setup.cap, width=study.setup.width)
+
+
 def taught(study: Study, base: Profile, certainties: Sequence[float], places: Sequence[int]) -> Profile:
     """The base, fitted on the states at which answers are given with each of these certainties, and without any."""
-    seen = [study.at(None), *(study.at(base.threshold(certainty)) for certainty in certainties)]
+    seen = [study.at(None), *(study.at(settled_at(study, base, certainty)) for certainty in certainties)]
     if base.target is Target.CORRECTNESS:
         seen += [study.at(certainty, abstain=True) for certainty in certainties]
     return fit([tuple(chain.from_iterable(groups[place] for groups in seen)) for place in places], base)
@@ -146,12 +151,12 @@ def calibrated(
 
 def judged(study: Study, profile: Profile, certainty: float | None, places: Sequence[int]) -> Judged:
     """What a stated certainty is worth on these questions."""
-    level = None if certainty is None else profile.threshold(certainty)
-    groups = [study.at(level)[place] for place in places]
+    settled = None if certainty is None else settled_at(study, profile, certainty)
+    groups = [study.at(settled)[place] for place in places]
     programs = [seen for group in groups for seen in group]
     return Judged(
         certainty,
-        level,
+        settled,
         differing=fmean(seen.differs for seen in programs),
         early=fmean(seen.early for seen in programs),
         tokens=fmean(seen.tokens for seen in programs),

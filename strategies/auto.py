@@ -9,8 +9,9 @@ from core.context import Context
 from core.stopping.guards import at_least, curtailment
 from core.stopping.predictive import predictive
 from core.stopping.rule import Rule
-from core.stopping.value import value
+from core.stopping.value import Price, value
 from core.types import Answer
+from strategies.parameters import SampleCount, SelectorName
 from strategies.selectors import selector_named, votes_for
 from strategies.self_consistency import asked, idle, vote
 
@@ -20,7 +21,12 @@ SPARE = 1
 
 
 async def auto(
-    ctx: Context, *, price: float = PRICE, selector: str = "majority", width: int = 16, incomparable_after: int = 5
+    ctx: Context,
+    *,
+    price: Price = PRICE,
+    selector: SelectorName = "majority",
+    width: SampleCount = 16,
+    incomparable_after: SampleCount = 5,
 ) -> Answer:
     """Sample while more samples are worth their price, vote on the answers; what still runs is aborted.
 
@@ -32,17 +38,17 @@ async def auto(
         price: Squared share of the votes that one more sample must be expected to gain (`core.stopping.value`): dearer
             stops earlier.
         selector: Which sample is the answer, by name (`strategies.selectors`).
-        width: Samples in flight at most.
+        width: SampleCount in flight at most.
         incomparable_after: Whole samples without any comparable answer after which to give up voting.
     """
     choose = selector_named(selector)
-    stop = at_least(ctx.budget.min_samples) & (idle(ctx, incomparable_after) | worth(ctx, price))
+    stop = at_least(ctx.budget.min_samples) & (idle(ctx, incomparable_after) | worth(ctx, price, width))
     async with ctx.fan_out(ctx.budget.max_samples, width=width, prompt=asked(ctx, choose, stop)) as samples:
         return await vote(ctx, samples, votes_for(choose, ctx.profile), stop, width=width, spare=SPARE)
 
 
-def worth(ctx: Context, price: float) -> Rule:
+def worth(ctx: Context, price: float, width: int) -> Rule:
     """Stop when nothing is worth the price, the leader cannot be caught, or a stated certainty is reached."""
     rule = curtailment() | value(price)
-    stated = ctx.budget.certainty
-    return rule if stated is None else rule | predictive(ctx.profile.threshold(stated))
+    stated, cap = ctx.budget.certainty, ctx.budget.max_samples
+    return rule if stated is None else rule | predictive(ctx.profile.threshold(stated, cap=cap, width=width))

@@ -16,6 +16,7 @@ from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
 from core.votes import Votes
 from strategies.answers import Kind, expected_kind
+from strategies.parameters import RuleName, SampleCount, SelectorName, Spare
 from strategies.selectors import Selector, selector_named, votes_for
 
 DEFAULT = "default"
@@ -27,12 +28,12 @@ TOP_LOGPROBS = 20
 """Candidates per token that a confidence is made of: k of DeepConf, and the most that OpenAI's API gives."""
 
 
-def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT) -> Rule:
+def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT, *, width: int) -> Rule:
     """The rule named (not before `min_samples`), or nothing to compare.
 
     A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
     """
-    named = _default(ctx.budget, ctx.profile) if rule == DEFAULT else rule_named(rule)
+    named = _default(ctx.budget, ctx.profile, width) if rule == DEFAULT else rule_named(rule)
     return at_least(ctx.budget.min_samples) & (idle(ctx, incomparable_after) | named)
 
 
@@ -42,11 +43,12 @@ def idle(ctx: Context, incomparable_after: int) -> Rule:
     return incomparable(ctx.budget.max_samples if promised else incomparable_after) | truncating(TRUNCATED_AFTER)
 
 
-def _default(budget: Budget, profile: Profile) -> Rule:
+def _default(budget: Budget, profile: Profile, width: int) -> Rule:
     if budget.abstain:
         return adaptive_consistency(budget.target) | out_of_reach(budget.target)
-    threshold = SETTLED if budget.certainty is None else profile.threshold(budget.certainty)
-    return curtailment() | predictive(threshold)
+    if budget.certainty is None:
+        return curtailment() | predictive(SETTLED)
+    return curtailment() | predictive(profile.threshold(budget.certainty, cap=budget.max_samples, width=width))
 
 
 def asked(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
@@ -59,11 +61,11 @@ def asked(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
 async def self_consistency(
     ctx: Context,
     *,
-    rule: str = DEFAULT,
-    selector: str = "majority",
-    width: int = 8,
-    spare: int | None = None,
-    incomparable_after: int = 5,
+    rule: RuleName = DEFAULT,
+    selector: SelectorName = "majority",
+    width: SampleCount = 8,
+    spare: Spare | None = None,
+    incomparable_after: SampleCount = 5,
 ) -> Answer:
     """Sample in parallel, vote on the answers, stop on the lead; what still runs is aborted.
 
@@ -74,14 +76,14 @@ async def self_consistency(
         ctx: The program.
         rule: When to stop, by name (`core.stopping.names`).
         selector: Which sample is the answer, by name (`strategies.selectors`). The plain vote decides when to stop.
-        width: Samples in flight at most.
+        width: SampleCount in flight at most.
         spare: Samples in flight beyond the fewest that could settle the answer, and half as many more for each that has
             completed; buys latency with tokens. By default a sixteenth of the budget.
         incomparable_after: Whole samples without any comparable answer (free text) after which to give up voting. Not
             applied where the request promises a comparable answer (tools, JSON, choices).
     """
     choose = selector_named(selector)
-    stop = stopping_rule(ctx, incomparable_after, rule)
+    stop = stopping_rule(ctx, incomparable_after, rule, width=width)
     most = ctx.budget.max_samples
     extra = max(1, most // SPARE) if spare is None else spare
     async with ctx.fan_out(most, width=width, prompt=asked(ctx, choose, stop)) as samples:
@@ -90,7 +92,7 @@ async def self_consistency(
 
 async def vote(ctx: Context, samples: Samples, votes: Votes, stop: Rule, *, width: int, spare: int) -> Answer:
     """Count samples as they complete, until the rule stops or none is left."""
-    least = ctx.profile.least(ctx.budget.target)
+    least = ctx.profile.least(ctx.budget.target, cap=ctx.budget.max_samples, width=width)
     evidence = votes.evidence(remaining=samples.remaining)
     samples.width = in_flight(stop, evidence, width, spare)
     async for sample in samples:

@@ -62,15 +62,44 @@ def test_certainty_is_the_score_through_the_knots():
 )
 def test_threshold_is_of_the_bound_that_promises_as_much_or_the_next_more(stated, settled):
     """Beyond the surest bound a statement is taken at its word."""
-    profile = Profile(bounds=(Bound(0.95, 0.93, 0.05, 300), Bound(0.9, 0.8, 0.05, 300)))
-    assert profile.threshold(stated) == settled
+    profile = Profile(bounds=(Bound(0.95, 0.93, 0.05, 300), Bound(0.9, 0.8, 0.05, 300)), cap=16, width=8)
+    assert profile.threshold(stated, cap=16, width=8) == settled
 
 
-@pytest.mark.parametrize(("stated", "least"), [(0.8, 0.7), (0.9, 0.95), (0.97, 0.97)])
+def test_beyond_a_bound_that_nothing_lowered_nothing_is_risked():
+    """A surer request than one that stops only when decided does not stop before."""
+    profile = Profile(bounds=(Bound(0.99, 1.0, 0.05, 300),), cap=16, width=8)
+    assert profile.threshold(0.991, cap=16, width=8) == 1.0
+
+
+SHARES = st.floats(0, 1)
+
+
+@given(st.lists(st.builds(Bound, SHARES, SHARES, st.just(0.05), st.just(9)), max_size=5), SHARES, SHARES)
+def test_a_surer_request_never_stops_earlier(bounds, one, other):
+    """Whatever the bounds are."""
+    profile = Profile(bounds=tuple(bounds), cap=16, width=8)
+    lower, higher = (profile.threshold(each, cap=16, width=8) for each in sorted((one, other)))
+    assert lower <= higher
+
+
+@pytest.mark.parametrize(("stated", "least"), [(0.8, 0.7), (0.9, 0.98), (0.97, 0.98), (0.99, 0.99)])
 def test_abstention_is_chosen_like_a_threshold(stated, least):
     """Of the level that promises as much, or the next more, or the statement itself."""
-    profile = Profile(abstentions=(Abstention(0.8, 0.7, 0.05, 300), Abstention(0.9, 0.95, 0.05, 300)))
-    assert profile.least(stated) == least
+    profile = Profile(abstentions=(Abstention(0.8, 0.7, 0.05, 9), Abstention(0.9, 0.98, 0.05, 9)), cap=16, width=8)
+    assert profile.least(stated, cap=16, width=8) == least
+
+
+@pytest.mark.parametrize(
+    ("cap", "width", "holds"),
+    [(16, 8, True), (16, 1, True), (16, 9, False), (8, 8, False), (64, 8, False)],
+)
+def test_certificates_are_for_their_own_cap_and_at_most_their_width(cap, width, holds):
+    """Elsewhere a statement is taken at its word."""
+    kept = Abstention(0.9, 0.7, 0.05, 300)
+    profile = Profile(bounds=(Bound(0.9, 0.8, 0.05, 300),), abstentions=(kept,), cap=16, width=8)
+    assert profile.threshold(0.9, cap=cap, width=width) == (0.8 if holds else 0.9)
+    assert profile.least(0.9, cap=cap, width=width) == (0.7 if holds else 0.9)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,19 @@ from sim.dice import dice
 from sim.fitting import Case, sigmoid
 from sim.observing import Seen, Setup
 from sim.reliability import reliability
-from sim.study import LEVELS, LOSSLESS, Study, abstention, bounds, calibrated, judged, spared, split, statements
+from sim.study import (
+    LEVELS,
+    LOSSLESS,
+    Study,
+    abstention,
+    bounds,
+    calibrated,
+    judged,
+    settled_at,
+    spared,
+    split,
+    statements,
+)
 from sim.study_report import account, lines
 from sim.traces import Question, Recorded
 
@@ -156,7 +168,7 @@ def test_a_calibration_says_what_it_is_worth(target):
     profile, held = calibrated(study, base, (0.8, 0.99), 0.05, 0.5)
     assert profile.calibrated
     assert [bound.certainty for bound in profile.bounds] == [0.8, 0.99]
-    assert profile.threshold(0.8) < profile.threshold(0.99) == LOSSLESS
+    assert settled_at(study, profile, 0.8) < settled_at(study, profile, 0.99) == LOSSLESS
     rows = [judged(study, profile, certainty, held) for certainty in (None, 0.8, 0.99)]
     assert rows[1].tokens < rows[2].tokens
     assert rows[2].differing == 0

@@ -270,7 +270,8 @@ def test_with_abstain_an_uncertain_answer_is_withheld(answers, reason):
 def test_with_abstain_a_certified_level_decides(least, reason):
     """Whatever the votes, this profile states 0.6; whether that keeps the target is what was certified."""
     script = Script(*"aaaaaaaa", max_samples=8, abstain=True)
-    script.profile = Profile(knots=((0.0, 0.6),), abstentions=(Abstention(0.95, least, 0.05, 300),))
+    kept = Abstention(0.95, least, 0.05, 300)
+    script.profile = Profile(knots=((0.0, 0.6),), abstentions=(kept,), cap=8, width=8)
     assert decide(script).stop_reason is reason
 
 
