@@ -133,9 +133,8 @@ def plot(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
             axis.annotate(
                 str(point.cap), (point.tokens, point.accuracy), (0, -13), textcoords="offset points", ha="center"
             )
-        for point in rule:
-            at, label = (point.tokens, point.accuracy), "default" if point.certainty is None else f"{point.certainty:g}"
-            axis.annotate(label, at, (2, 6), textcoords="offset points", rotation=50, fontsize=8)
+        at = next((point.tokens, point.accuracy) for point in rule if point.certainty is None)
+        axis.annotate("default", at, (2, 6), textcoords="offset points", rotation=50, fontsize=8)
         axis.set(title=title, xlabel="generated tokens a question, aborted ones charged", ylabel="accuracy")
         axis.grid(alpha=0.3)
         axis.margins(0.1)
