@@ -15,11 +15,10 @@ from core.budget import Budget
 from core.context import Strategy
 from core.errors import InvalidRequest, UnknownModel
 from server.mistakes import mistakes, shortened
-from server.options import options_model, strategy_named, validate
+from server.options import chosen, strategy_named
 from server.schemas import MAX_SAMPLES, BudgetObject, BudgetSpelling, ChatRequest
 from server.settings import PRESETS, ModelSettings, Settings
 from strategies import ONE_CHAIN
-from strategies.selectors import selector_named
 
 HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
     "samples": ("max_samples", int),
@@ -227,8 +226,6 @@ def _raised(wish: BudgetObject) -> BudgetObject:
 
 
 def _refuse_unavailable(wish: BudgetObject) -> None:
-    if wish.selector is not None:
-        selector_named(wish.selector)
     if wish.escalate:
         raise InvalidRequest("No escalation is configured on this gateway.", param="compute_budget.escalate")
 
@@ -263,27 +260,10 @@ def _single(settings: Settings, request: ChatRequest) -> str | None:
 
 def _strategy(wish: BudgetObject, samples: int, *, several: bool) -> tuple[Strategy, Mapping[str, Any]]:
     """One sample is passed through, unless the strategy acts inside it; the client's own `several` always are."""
-    choice = wish.strategy
-    name = choice if isinstance(choice, str) else choice.name if choice is not None else None
-    extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
-    strategy = strategy_named("self_consistency" if name is None else name)
-    options = _with_selector(strategy, validate(strategy, extra) if extra else {}, wish.selector)
+    strategy, options = chosen(wish)
     if samples == 1 and (several or strategy not in ONE_CHAIN):
         return strategy_named("direct"), {}
     return strategy, options
-
-
-def _with_selector(strategy: Strategy, options: dict[str, Any], selector: str | None) -> dict[str, Any]:
-    """The options with the selector among them, which may have been said there, too."""
-    if selector is None:
-        if "selector" in options:
-            selector_named(options["selector"])
-        return options
-    if "selector" not in options_model(strategy).model_fields:
-        raise InvalidRequest(f"The strategy '{strategy.__name__}' takes no selector.", param="compute_budget.selector")
-    if options.get("selector", selector) != selector:
-        raise InvalidRequest("The selector is said twice, differently.", param="compute_budget.selector")
-    return {**options, "selector": selector}
 
 
 def forwarded(body: Mapping[str, Any], model: ModelSettings) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.errors import InvalidRequest
 from scheduler.orders import ORDERS
+from server.options import chosen
 from server.schemas import BudgetObject, BudgetSpelling, StrategyChoice
 
 DEMO = Path(__file__).parent / "demo.toml"
@@ -167,7 +169,20 @@ class Settings(BaseSettings):
         unknown = set(self.presets) - set(PRESETS)
         if unknown:
             raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
+        self._sound_budgets()
         return self
+
+    def _sound_budgets(self) -> None:
+        """Every budget of the operator's names a strategy and options that exist; requests do not find out later."""
+        budgets: dict[str, BudgetSpelling | None] = {f"presets.{name}": self.preset(name) for name in self.presets}
+        budgets["default_budget"] = self.default_budget
+        budgets |= {f"models.{place}.default_budget": each.default_budget for place, each in enumerate(self.models)}
+        for name, budget in budgets.items():
+            try:
+                if isinstance(budget, BudgetObject):
+                    chosen(budget)
+            except InvalidRequest as error:
+                raise ValueError(f"{name}: {error.message}") from None
 
     def preset(self, name: str) -> BudgetObject:
         """The operator's preset of this name; what it leaves out is ours."""

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from core.context import Context, Samples
 from core.errors import NoAnswer
+from core.stopping.parameters import Threshold
 from core.types import Answer, Outcome, Prompt, Sample, StopReason
 from core.votes import Votes
+from strategies.parameters import Percent, SampleCount, Tokens
 
 TOP = 20
 """Candidates a position, as in the paper (k)."""
@@ -72,12 +74,12 @@ class WeightedVotes:
 async def deepconf_online(
     ctx: Context,
     *,
-    warmups: int = 16,
-    keep: float = 90.0,
-    window: int = 2048,
-    every: int = 64,
-    width: int = 8,
-    target: float = 0.95,
+    warmups: SampleCount = 16,
+    keep: Percent = 90.0,
+    window: Tokens = 2048,
+    every: Tokens = 64,
+    width: SampleCount = 8,
+    target: Threshold = 0.95,
 ) -> Answer:
     """Whole warm-up samples first; later ones are cut where their confidence falls below that of most of the first.
 

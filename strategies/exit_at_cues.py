@@ -9,8 +9,10 @@ from math import exp
 
 from core.context import Context, Samples
 from core.errors import NoAnswer
+from core.stopping.parameters import Threshold
 from core.types import Answer, Outcome, RequestKind, Sample, StopReason
 from strategies.forced import SUFFIX, Chain, chain_of, check_asked, conclude, forcible, single, trial
+from strategies.parameters import Text, Tokens
 
 CUES = "wait,hmm,alternatively"
 
@@ -63,11 +65,11 @@ class _Lookout:
 async def exit_at_cues(
     ctx: Context,
     *,
-    threshold: float = 0.95,
-    cues: str = CUES,
-    every: int = 16,
-    probe_tokens: int = 20,
-    suffix: str = SUFFIX,
+    threshold: Threshold = 0.95,
+    cues: Text = CUES,
+    every: Tokens = 16,
+    probe_tokens: Tokens = 20,
+    suffix: Text = SUFFIX,
 ) -> Answer:
     """One chain of thought, left at a cue word once a trial answer there is probable enough.
 

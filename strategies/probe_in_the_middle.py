@@ -23,6 +23,7 @@ from strategies.forced import (
     trial,
     words_of,
 )
+from strategies.parameters import InARow, Text, Tokens
 
 HEDGES = frozenset({"wait", "hold", "but", "okay", "no", "hmm"})
 _WORD = re.compile(r"[^\W\d_]+")
@@ -89,7 +90,7 @@ class _Prober:
 
 
 async def probe_in_the_middle(
-    ctx: Context, *, probes: int = 8, every: int = 64, probe_tokens: int = 20, suffix: str = SUFFIX
+    ctx: Context, *, probes: InARow = 8, every: Tokens = 64, probe_tokens: Tokens = 20, suffix: Text = SUFFIX
 ) -> Answer:
     """One chain of thought, asked for its answer as it goes; ends when the last answers are all the same.
 

@@ -11,6 +11,7 @@ from core.errors import InvalidRequest, NoAnswer
 from core.types import Answer, Outcome, Prompt, RequestKind, Sample
 from strategies.answers import expected_kind, extract
 from strategies.forced import CLOSE, SUFFIX, Chain, continued, forcible, single
+from strategies.parameters import Text, Times, Tokens, TokensOrNone
 
 
 class _Chained:
@@ -92,13 +93,13 @@ class _Chained:
 async def thinking_budget(
     ctx: Context,
     *,
-    cap: int = 1024,
-    minimum: int = 0,
-    extensions: int = 2,
+    cap: TokensOrNone = 1024,
+    minimum: TokensOrNone = 0,
+    extensions: Times = 2,
     native: bool = False,
-    answer_tokens: int = 512,
-    suffix: str = SUFFIX,
-    wait: str = "Wait",
+    answer_tokens: Tokens = 512,
+    suffix: Text = SUFFIX,
+    wait: Text = "Wait",
 ) -> Answer:
     """One chain whose thought has at most `cap` tokens and, if it can be had, at least `minimum`.
 
