@@ -41,8 +41,9 @@ class Budget:
         `least` is the calibrated certainty that keeps the target (`core.calibration.Profile.least`).
         """
         below = least if least is not None and answer.calibrated else self.target
-        if self.abstain and (answer.certainty or 0.0) < below:
-            return replace(answer, stop_reason=StopReason.ABSTAINED)
+        withheld = answer.stop_reason is StopReason.ABSTAINED  # by the selector, for reasons of its own
+        if self.abstain and not withheld and (answer.certainty or 0.0) < below:
+            return replace(answer, stop_reason=StopReason.ABSTAINED, below=below)
         return answer
 
     @property

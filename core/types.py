@@ -154,3 +154,7 @@ class Answer:
     """Probability that the full budget would give this answer; what stopping was decided on, where it was."""
     calibrated: bool = False
     """Whether `certainty` is a probability that was checked against outcomes."""
+    share: float | None = None
+    """Part of the weight that the selector's winner has, where it was too small for the selector to answer."""
+    below: float | None = None
+    """Of an answer that is withheld: what its `share`, or without one its `certainty`, would have had to be."""

@@ -1,6 +1,7 @@
 """The answer on the wire: one choice, the winner's own words, and an honest account of what it cost."""
 
 from collections.abc import Mapping
+from math import floor
 from typing import Any
 
 from core.types import NANOS, Outcome, Sample, StopReason
@@ -126,11 +127,27 @@ def choice(result: Result) -> dict[str, Any]:
 
 
 def abstention(result: Result) -> str:
-    """Why no answer is given, for OpenAI's `refusal` field."""
-    certainty = result.answer.certainty
-    reached = "no comparable answers" if certainty is None else f"certainty {certainty:.2f}"
-    finished = result.program.ledger.samples[Outcome.FINISHED]
-    return f"Abstained: {reached} after {finished} samples, below the target of {result.job.plan.budget.target:.2f}."
+    """Why no answer is given, for OpenAI's `refusal` field: which number fell short of which."""
+    return f"Abstained: {_too_little(result)}."
+
+
+def _too_little(result: Result) -> str:
+    answer, target = result.answer, result.job.plan.budget.target
+    so_far = f"after {result.program.ledger.samples[Outcome.FINISHED]} samples"
+    below = target if answer.below is None else answer.below
+    if not answer.distribution:
+        return f"no comparable answers {so_far}"
+    if answer.share is not None:
+        return f"the winner's share is {_number(answer.share)} {so_far}, below the {below:g} asked for"
+    reached = f"certainty {_number(answer.certainty or 0.0)} {so_far}"
+    if below == target:
+        return f"{reached}, below the target of {target:g}"
+    return f"{reached}, below {_number(below)}, the level certified for the target of {target:g}"
+
+
+def _number(value: float) -> str:
+    """Cut, not rounded: what is below a level must not read as if it were the level."""
+    return f"{floor(value * 10_000) / 10_000:g}"
 
 
 def headers(result: Result) -> dict[str, str]:

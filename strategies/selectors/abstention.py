@@ -19,6 +19,6 @@ def or_abstain(inner: Selector, threshold: float) -> Selector:
 
     def choose(samples: Sequence[Sample]) -> Selection:
         selection = inner(samples)
-        return selection if selection.share >= threshold else replace(selection, sample=None)
+        return selection if selection.share >= threshold else replace(selection, sample=None, below=threshold)
 
     return Selector(f"{inner.name}-or-abstain-{threshold:g}", choose, inner.confidence, inner.text)

@@ -19,12 +19,14 @@ ROUNDING = 1e-9
 class Selection:
     """The sample chosen (None: there was none, or the selector abstains), and how the weights fell.
 
-    `share` in [0, 1] is the winner's part of all weight; 0 where nobody voted.
+    `share` in [0, 1] is the winner's part of all weight; 0 where nobody voted. Where the selector abstains, `below` is
+    the share that would have been enough.
     """
 
     sample: Sample | None
     distribution: Distribution = ()
     share: float = 0.0
+    below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

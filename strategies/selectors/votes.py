@@ -40,7 +40,9 @@ class SelectedVotes(Votes):
         plain = super().answer(stop_reason, settled)
         chosen = self._selection.sample
         if chosen is None:
-            return replace(plain, stop_reason=StopReason.ABSTAINED) if self._samples else plain
+            share, below = self._selection.share, self._selection.below
+            withheld = replace(plain, stop_reason=StopReason.ABSTAINED, share=share, below=below)
+            return withheld if self._samples else plain
         if chosen.answer is None or chosen.answer == self.leader:
             return replace(plain, sample=chosen)
         counts: Mapping[str, int] = dict(plain.distribution)

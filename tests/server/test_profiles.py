@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.calibration import UNCALIBRATED, Bound, Profile
+from core.calibration import UNCALIBRATED, Abstention, Bound, Profile
 from core.profiles import encode
 from server.gateway import opened
 from server.metrics import Metrics
@@ -273,6 +273,16 @@ def test_a_stated_certainty_is_the_profiles_to_keep(gateway: Any, scripted: Any,
         ask(client, **budget, **fields)["distribution"][0]["votes"] for fields in ({}, {"metadata": {"task": "math"}})
     ]
     assert votes[0] < 3 < votes[1]
+
+
+def test_the_certified_level_is_named(gateway: Any, scripted: Any, tmp_path: Path) -> None:
+    """Where the profile asks more of an answer than the client did, that is what a withheld one fell short of."""
+    level = Abstention(certainty=0.9, least=0.97, delta=0.05, questions=300)
+    write(tmp_path, profile("p", says=0.95, abstentions=(level,), cap=4, width=8))
+    budget = {"max_samples": 4, "min_samples": 4, "abstain": True, "certainty": 0.9}
+    body = gateway(scripted("The answer is 4"), profiles=tmp_path).post(ROUTE, json={**ASK, "compute_budget": budget})
+    told = "certainty 0.95 after 4 samples, below 0.97, the level certified for the target of 0.9."
+    assert body.json()["choices"][0]["message"]["refusal"] == f"Abstained: {told}"
 
 
 def test_streamed_answers_carry_the_profile(gateway: Any, scripted: Any, tmp_path: Path) -> None:

@@ -354,9 +354,25 @@ def test_abstaining(gateway: Gateway, scripted: Scripted) -> None:
     body = ask(gateway(backend), {"max_samples": 3, "min_samples": 3, "abstain": True})
     choice = body["choices"][0]
     assert choice["message"]["content"] is None
-    assert "certainty" in choice["message"]["refusal"]
+    assert choice["message"]["refusal"] == "Abstained: certainty 0.5 after 3 samples, below the target of 0.95."
     assert (choice["finish_reason"], body["compute"]["stop_reason"]) == ("stop", "abstained")
     assert body["usage"]["completion_tokens"] == 12
+
+
+def test_a_share_that_was_too_small_is_named(gateway: Gateway, scripted: Scripted) -> None:
+    """Where the selector withholds an answer that is certain enough: the vote's certainty was not the reason."""
+    backend = scripted(*["The answer is 4"] * 13, *["The answer is 5"] * 3)
+    budget = {"max_samples": 16, "min_samples": 16, "abstain": True, "selector": "majority-or-abstain-0.95"}
+    body = ask(gateway(backend), {**budget, "certainty": 0.9})
+    told = "Abstained: the winner's share is 0.8125 after 16 samples, below the 0.95 asked for."
+    assert body["compute"]["certainty"] > 0.95
+    assert body["choices"][0]["message"]["refusal"] == told
+
+
+def test_nothing_to_compare_is_named(gateway: Gateway, scripted: Scripted) -> None:
+    """Without any vote there is no number that fell short."""
+    body = ask(gateway(scripted("Once upon a time")), {"max_samples": 4, "min_samples": 4, "abstain": True})
+    assert body["choices"][0]["message"]["refusal"] == "Abstained: no comparable answers after 4 samples."
 
 
 def test_not_abstaining_when_certain(gateway: Gateway, scripted: Scripted) -> None:
