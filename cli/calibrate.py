@@ -17,6 +17,7 @@ from cli.observers import observer
 from cli.replay import FAILED, INTERRUPTED, count, fraction, rules, said, shortest
 from core.calibration import Profile, Target
 from core.profiles import encode
+from sim.calibrating import CalibrationError
 from sim.observing import Setup
 from sim.study import Judged, Study, calibrated, judged, spared
 from sim.study_report import account, lines
@@ -26,6 +27,8 @@ from strategies.self_consistency import DEFAULT
 CERTAINTIES = (0.9, 0.95, 0.99)
 FEW = 100
 """Questions below which a calibration is hardly worth its name."""
+SPARSE = 50
+"""Questions held out below which its error is hardly known."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,34 +95,42 @@ def check(arguments: argparse.Namespace) -> None:
 
 def calibrate(arguments: argparse.Namespace) -> None:
     """Raises `TraceError` and `OSError`."""
-    questions = recorded(arguments.files, labels=arguments.target is Target.CORRECTNESS)
+    questions, names = recorded(arguments.files, labels=arguments.target is Target.CORRECTNESS)
     setup = planned(arguments, shortest(questions))
     with observer(arguments.jobs) as watch:
-        study = Study(questions, setup, watch)
+        study = Study(questions, setup, watch, names)
         try:
             profile, held = calibrated(
                 study, blank(arguments, setup), arguments.certainty, arguments.delta, arguments.holdout
             )
-        except ValueError as error:
+        except CalibrationError as error:
             raise TraceError(f"{arguments.files[0].name}: {error}") from error
         stated = [None, *(bound.certainty for bound in profile.bounds)]
         rows = [judged(study, profile, certainty, held) for certainty in stated]
         abstaining = [spared(study, profile, each, held) for each in profile.abstentions]
-    print(heading(profile, setup, len(questions), len(held)))
+    print(heading(profile, setup, len(study.names), len(held)))
     for line in lines(profile, rows, abstaining):
         print(line)
-    write(profile, accounted(arguments, setup, len(questions), held, rows), arguments.out)
+    write(profile, accounted(arguments, setup, len(study.names), held, rows), arguments.out)
     if arguments.plot:
         diagram(rows, profile, arguments.plot)
 
 
-def recorded(files: Sequence[Path], *, labels: bool) -> list[Question]:
-    """All questions of all files; those of several files carry the file's name. Raises `TraceError` and `OSError`."""
+def recorded(files: Sequence[Path], *, labels: bool) -> tuple[list[Question], list[str]]:
+    """All questions of all files, and the id that each has in its file: the same in two files is the same question.
+
+    Raises `TraceError` and `OSError`.
+    """
+    known: set[Path] = set()
+    for path in files:
+        if path.resolve() in known:
+            raise TraceError(f"{path} is given twice")
+        known.add(path.resolve())
+    found = [(number, question) for number, path in enumerate(files) for question in load(path, labels=labels)]
+    names = [question.id for _, question in found]
     if len(files) == 1:
-        return list(load(files[0], labels=labels))
-    return [
-        Question(f"{path}/{question.id}", question.samples) for path in files for question in load(path, labels=labels)
-    ]
+        return [question for _, question in found], names
+    return [Question(f"{number}/{question.id}", question.samples) for number, question in found], names
 
 
 def planned(arguments: argparse.Namespace, samples: int) -> Setup:
@@ -159,6 +170,7 @@ def stem(path: Path) -> str:
 def heading(profile: Profile, setup: Setup, questions: int, held: int) -> str:
     """What was done, and a warning where it was done with little."""
     few = f"\nFewer than {FEW} questions: take the figures with care." if questions - held < FEW else ""
+    few += f"\nFewer than {SPARSE} questions held out: they hardly tell the error." if held < SPARSE else ""
     return (
         f"{profile.name}: {questions} questions, {held} of them held out, {setup.orders} orders each; "
         f"cap {setup.cap}, width {setup.width}, rule {setup.rule}, {profile.target} with {setup.reference}{few}"

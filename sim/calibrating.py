@@ -21,6 +21,11 @@ EARNED = 5e-4
 LEAST = 1e-4
 """Probabilities are kept this far from 0 and 1 in a log loss."""
 
+
+class CalibrationError(ValueError):
+    """Questions that nothing can be learned from; the message says why."""
+
+
 Group = Sequence[Seen]
 """What was seen of one question."""
 Judge = Callable[[Seen], float]
@@ -34,11 +39,11 @@ def judged_by(target: Target) -> Judge:
 def fit(groups: Sequence[Group], base: Profile) -> Profile:
     """The base with the weights and knots that these questions teach; its target says what of.
 
-    Raises ValueError where nobody voted in any of them.
+    Raises `CalibrationError` where nobody voted in any of them.
     """
     voted = [seen for group in groups for seen in group if seen.signals is not None]
     if not voted:
-        raise ValueError("no sample of these questions voted")
+        raise CalibrationError("no sample of these questions voted")
     names = GREY_BOX if any(seen.signals and seen.signals["confidence"] for seen in voted) else BLACK_BOX
     cases = [_cases(group, names, judged_by(base.target)) for group in groups]
     score = logistic(_all(cases))
@@ -50,8 +55,11 @@ def bends(cases: Sequence[Sequence[Case]]) -> bool:
     """Whether knots lower the log loss on questions that they were not fitted on by `EARNED`, in cross-validation."""
     straight = bent = 0.0
     for inner, outer in folds(cases, FOLDS):
-        score = logistic(_all(inner))
-        knots = rising_knots(_points(score, _all(inner)))
+        learned = _all(inner)
+        if not learned:  # all that voted are on the other side
+            return False
+        score = logistic(learned)
+        knots = rising_knots(_points(score, learned))
         for case in _all(outer):
             p = score(case.signals)
             straight += case.weight * log_loss(p, case.outcome)

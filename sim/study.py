@@ -8,7 +8,7 @@ from math import ceil
 from statistics import fmean
 
 from core.calibration import Abstention, Bound, Profile, Target
-from sim.calibrating import Group, fit, judged_by
+from sim.calibrating import CalibrationError, Group, fit, judged_by
 from sim.observing import Seen, Setup, observe
 from sim.reliability import Reliability, Statement, reliability
 from sim.risk import Losses, certified, most_promising_first, selective
@@ -22,26 +22,50 @@ LOSSLESS = 1.0
 """The settled threshold that needs no test: it stops only where the leader cannot be caught any more."""
 ABSTAINING = tuple(percent / 100 for percent in range(99, 39, -1))
 """Certainties below which to abstain, in the order in which they are tested."""
+FEWEST = 10
+"""Questions on either side of the split below which there is nothing to learn or to judge."""
 
 
 class Study:
-    """Questions and what is seen of them; every level is replayed once, when it is first asked for."""
+    """Questions and what is seen of them; every level is replayed once, when it is first asked for.
 
-    def __init__(self, questions: Sequence[Question], setup: Setup, run: Observe = observe) -> None:
+    Args:
+        questions: Each sampled once, or several times, under ids of its own (by several models, say).
+        setup: How to run.
+        run: What replays.
+        names: For each of them what is asked, by default its id. Those of one name are one question: it stands on one
+            side of every split, and what is seen of it weighs one together.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        setup: Setup,
+        run: Observe = observe,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.questions = questions
         self.setup = setup
         self._run = run
+        self._copies: dict[str, list[int]] = {}
+        for place, name in enumerate(names or [question.id for question in questions]):
+            self._copies.setdefault(name, []).append(place)
+        self.names = tuple(self._copies)
         self._seen: dict[tuple[float | None, bool], list[tuple[Seen, ...]]] = {}
 
     def at(self, level: float | None, abstain: bool = False) -> list[tuple[Seen, ...]]:
-        """What is seen of every question with this target (None: none is stated)."""
+        """What is seen of every name's question with this target (None: none is stated)."""
         if (level, abstain) not in self._seen:
-            self._seen[level, abstain] = self._run(self.questions, self.setup, level, abstain)
+            groups = self._run(self.questions, self.setup, level, abstain)
+            self._seen[level, abstain] = [
+                tuple(chain.from_iterable(groups[place] for place in places)) for places in self._copies.values()
+            ]
         return self._seen[level, abstain]
 
-    def differing(self, level: float | None) -> Losses:
-        """For every question the share of orders whose answer is not that of the full budget."""
-        return [fmean(seen.differs for seen in group) for group in self.at(level)]
+    def differing(self, level: float | None, places: Sequence[int] | None = None) -> Losses:
+        """For every question (or those at `places`) the share of orders whose answer is not the full budget's."""
+        losses = [fmean(seen.differs for seen in group) for group in self.at(level)]
+        return losses if places is None else [losses[place] for place in places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +93,10 @@ class Spared:
     wrong: float
 
 
-def split(questions: Sequence[Question], held: float, seed: int) -> tuple[list[int], list[int]]:
-    """Places of the questions to fit on and of those held out, by the hash of seed and id; in order."""
-    ranked = sorted(range(len(questions)), key=lambda i: sha256(f"{seed}/{questions[i].id}".encode()).digest())
-    count = ceil(len(questions) * held) if held else 0
+def split(names: Sequence[str], held: float, seed: int) -> tuple[list[int], list[int]]:
+    """Places of the questions to fit on and of those held out, by the hash of seed and name; in order."""
+    ranked = sorted(range(len(names)), key=lambda i: sha256(f"{seed}/{names[i]}".encode()).digest())
+    count = ceil(len(names) * held) if held else 0
     return sorted(ranked[count:]), sorted(ranked[:count])
 
 
@@ -134,7 +158,10 @@ def calibrated(
 
     Settled thresholds do not depend on the fit, so all questions certify them; abstentions do, so the held-out ones do.
     """
-    inner, outer = split(study.questions, held, study.setup.seed)
+    inner, outer = split(study.names, held, study.setup.seed)
+    if min(len(inner), len(outer)) < FEWEST:
+        few = f"{len(inner)} questions to learn from and {len(outer)} held out are too few"
+        raise CalibrationError(f"{few}: at least {FEWEST} of each are needed")
     ruled = study.setup.rule == DEFAULT
     base = replace(base, bounds=bounds(study.differing, certainties, delta) if ruled else ())
     certainties = certainties if ruled else ()

@@ -100,17 +100,20 @@ def test_the_table_says_how_reliable_it_is(written, trace, capsys):
     said = capsys.readouterr().out
     assert "forty: 40 questions, 20 of them held out, 2 orders each" in said
     assert "Fewer than 100 questions" in said
+    assert "Fewer than 50 questions held out" in said
     assert "noise floor" in said
     assert "certainty 0.9: 40 questions certify no threshold" not in said
     assert "log-odds = " in said
 
 
-def test_files_with_the_same_questions_are_kept_apart(written, trace, tmp_path):
-    """Two models on the same questions: both are in, each under its file."""
+def test_the_same_question_in_two_files_is_one(written, trace, tmp_path):
+    """Two models on the same questions: both are in, and prove no more than so many questions."""
     other = tmp_path / "other.jsonl"
     other.write_bytes(trace.read_bytes())
-    account = written(trace, other)["account"]
-    assert account["questions"] == 80
+    document = written(trace, other)
+    account = document["account"]
+    assert (account["questions"], account["held_out"]) == (40, 20)
+    assert {bound["questions"] for bound in document["bounds"]} == {40}
     assert [each["name"] for each in account["traces"]] == ["forty.jsonl", "other.jsonl"]
 
 
@@ -128,12 +131,27 @@ def test_without_matplotlib_nothing_is_calibrated(trace, tmp_path, capsys, monke
     assert not (tmp_path / "p.json").exists()
 
 
+def test_a_file_is_given_once(trace, tmp_path, capsys):
+    """However it is spelled."""
+    again = trace.parent / "." / trace.name
+    assert calibrate(trace, again, "--out", tmp_path / "p.json", *QUICK) == 1
+    assert capsys.readouterr().err == f"quorate calibrate: {again} is given twice\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--cap", 9], "8 samples are recorded of every question, 9 are needed"),
         (["--reference", 20], "8 samples are recorded of every question, 20 are needed"),
         (["--out", "nowhere/p.json"], "there is no folder nowhere"),
+        (
+            ["--holdout", "0.0001"],
+            "forty.jsonl: 39 questions to learn from and 1 held out are too few: at least 10 of each are needed",
+        ),
+        (
+            ["--holdout", "0.99"],
+            "forty.jsonl: 0 questions to learn from and 40 held out are too few: at least 10 of each are needed",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(trace, tmp_path, capsys, options, message):
@@ -146,7 +164,7 @@ def test_questions_that_nobody_answers_are_refused(tmp_path, capsys):
     """There is nothing to learn from them."""
     path = tmp_path / "silent.jsonl"
     silent = {"id": "q", "samples": [{"answer": None, "tokens": 1}] * 4}
-    path.write_text("\n".join(json.dumps({**silent, "id": n}) for n in range(4)), encoding="utf-8")
+    path.write_text("\n".join(json.dumps({**silent, "id": n}) for n in range(20)), encoding="utf-8")
     assert calibrate(path, "--out", tmp_path / "p.json", *QUICK) == 1
     assert "silent.jsonl: no sample of these questions voted" in capsys.readouterr().err
 

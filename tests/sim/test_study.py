@@ -109,12 +109,12 @@ def test_folds_are_all_the_questions_once():
 @pytest.mark.parametrize(("held", "count"), [(0.5, 10), (0.25, 5), (0.01, 1)])
 def test_questions_are_split_once_and_for_all(held, count):
     """By seed and id alone, whatever their order."""
-    questions = recorded(20)
-    inner, outer = split(questions, held, 0)
+    names = [question.id for question in recorded(20)]
+    inner, outer = split(names, held, 0)
     assert sorted(inner + outer) == list(range(20))
     assert len(outer) == count
-    turned = questions[::-1]
-    assert {turned[i].id for i in split(turned, held, 0)[1]} == {questions[i].id for i in outer}
+    turned = names[::-1]
+    assert {turned[i] for i in split(turned, held, 0)[1]} == {names[i] for i in outer}
 
 
 def test_bounds_are_the_last_certified_levels():
@@ -158,6 +158,20 @@ def test_a_level_is_replayed_once():
     for level, abstain in ((0.9, False), (0.9, True), (0.9, False), (None, False)):
         assert len(study.at(level, abstain)) == 3
     assert calls == [(0.9, False), (0.9, True), (None, False)]
+
+
+def test_copies_of_a_question_weigh_one_together():
+    """Every name has one group, with the orders of all of its copies, and one loss."""
+
+    def watch(questions, setup, certainty, abstain):
+        return [(seen(1.0, 1.0, differs=question.id.startswith("b")),) for question in questions]
+
+    questions = [Question(name, ()) for name in ("a/1", "a/2", "b/2", "b/3")]
+    study = Study(questions, SETUP, watch, ["1", "2", "2", "3"])
+    assert study.names == ("1", "2", "3")
+    assert [len(group) for group in study.at(None)] == [1, 2, 1]
+    assert study.differing(None) == [0, 0.5, 1]
+    assert study.differing(None, [2, 1]) == [1, 0.5]
 
 
 @pytest.mark.parametrize("target", Target)
