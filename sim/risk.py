@@ -14,8 +14,9 @@ def p_value(losses: Losses, risk: float) -> float:
     """Of the hypothesis that the expected loss is above `risk`: Hoeffding-Bentkus (arXiv 2110.01052, proposition 4).
 
     min(exp(-n KL(min(mean, risk) | risk)), e P(Binomial(n, risk) <= ceil(n mean))), for independent losses in [0, 1].
+    No number of losses proves that there is no risk at all: its p-value is 1.
     """
-    if not losses:
+    if not losses or risk <= 0:
         return 1.0
     n, mean = len(losses), fmean(losses)
     hoeffding = exp(-n * divergence(min(mean, risk), risk))

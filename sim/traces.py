@@ -74,7 +74,7 @@ def labelled(path: Path) -> bool:
         with _opened(path) as lines:
             records = [json.loads(line) for line in lines if line.strip()]
         return any(sample.get("correct") is not None for record in records for sample in record["samples"])
-    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return True
 
 
@@ -103,7 +103,7 @@ def _parse(path: Path, lines: Iterable[str], labels: bool) -> Iterator[Question]
             continue
         try:
             question = _question(json.loads(line), labels)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise TraceError(f"{path.name}:{number}: not a question with recorded samples ({error})") from error
         if question.id in seen:
             raise TraceError(f"{path.name}:{number}: question {question.id} appears twice")
@@ -112,7 +112,9 @@ def _parse(path: Path, lines: Iterable[str], labels: bool) -> Iterator[Question]
 
 
 def _question(record: Mapping[str, Any], labels: bool) -> Question:
-    return Question(str(record["id"]), tuple(_recorded(sample, labels) for sample in record["samples"]))
+    name = str(record["id"])
+    name.encode()  # half a surrogate pair is no text: orders and splits are drawn by the bytes of the id
+    return Question(name, tuple(_recorded(sample, labels) for sample in record["samples"]))
 
 
 def _recorded(sample: Mapping[str, Any], labels: bool) -> Recorded:

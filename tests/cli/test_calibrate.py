@@ -94,6 +94,14 @@ def test_correctness_is_calibrated(written, trace, capsys):
     assert all(f"certainty {each:g}: no level of abstention is certified" in said for each in missing)
 
 
+def test_certainty_itself_cannot_be_certified(written, trace, capsys):
+    """Nothing is risked where it is asked for, and no abstention keeps it."""
+    profile = decode(written(trace, "--target", "correctness", "--certainty", "0.9,1"))
+    assert [bound.settled for bound in profile.bounds if bound.certainty == 1] == [1.0]
+    assert all(each.certainty < 1 for each in profile.abstentions)
+    assert "certainty 1: no level of abstention is certified" in capsys.readouterr().out
+
+
 def test_the_table_says_how_reliable_it_is(written, trace, capsys):
     """On held-out questions, with a warning where there are few, and what could not be certified."""
     written(trace)

@@ -103,6 +103,11 @@ def test_nothing_answered_proves_nothing():
     assert p_value([], 0.1) == 1
 
 
+def test_no_risk_at_all_is_never_proved():
+    """However many questions lose nothing."""
+    assert p_value([0.0] * 1000, 0.0) == 1
+
+
 def test_a_sequence_begins_where_it_can_prove_something():
     """Not at the safest level, at which nobody is answered, but at the one with the least p-value."""
     losses = {0.99: [0.1] * 100, 0.9: [0.0] * 100, 0.8: [0.05] * 100}

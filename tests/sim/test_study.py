@@ -91,6 +91,14 @@ def test_questions_without_a_vote_teach_nothing():
         fit([[Seen(None, 0, False, False, False, 10)]], Profile())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_fit_on_few_questions_has_no_knots(count):
+    """There is nobody to check them on."""
+    profile = fit(answers("few", count, sigmoid), Profile(reference=8))
+    assert profile.calibrated
+    assert profile.knots == STRAIGHT
+
+
 def test_knots_must_earn_their_place():
     """Cases on the diagonal are not bent; cases on a step are."""
     straight = [[Case((x / 10,), sigmoid(x / 10), 1.0)] for x in range(-30, 31)] * 8

@@ -66,12 +66,22 @@ def test_without_labels_the_majority_of_all_is_right():
         {"id": "q", "samples": [{**GOOD, "correct": None}]},
         {"id": "q", "samples": [{**GOOD, "tokens": None}]},
         {"id": "q", "samples": [{"correct": True, "tokens": 7}]},
+        {"id": "\ud800", "samples": [GOOD]},
     ],
 )
 def test_a_line_that_cannot_be_replayed_is_named(tmp_path, broken):
     """Unknown tokens or flags would falsify every figure, so the line is refused by number."""
     path = write(tmp_path / "t.jsonl.gz", {"id": "fine", "samples": [GOOD]}, broken)
     with pytest.raises(TraceError, match=r"t\.jsonl\.gz:2: "):
+        load(path)
+
+
+def test_a_line_nested_too_deeply_is_named(tmp_path):
+    """A parser that gives up is no reason to fall over."""
+    path = tmp_path / "deep.jsonl"
+    path.write_text("[" * 1_000_000, encoding="utf-8")
+    assert labelled(path)
+    with pytest.raises(TraceError, match=r"deep\.jsonl:1: "):
         load(path)
 
 
