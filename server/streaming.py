@@ -280,10 +280,11 @@ def _place(choice: Mapping[str, Any]) -> int:
 
 
 def _only_role(chunk: Chunk) -> bool:
-    """The opening chunk of a sample: ours was sent already."""
+    """The opening chunk of a sample: ours was sent already. One without text may still carry log-probabilities."""
     choice = chunk["choices"][0]
     delta = choice.get("delta") or {}
-    return not choice.get("finish_reason") and not any(value for key, value in delta.items() if key != "role")
+    said = choice.get("finish_reason") or choice.get("logprobs")
+    return not said and not any(value for key, value in delta.items() if key != "role")
 
 
 async def hang_up(receive: Receive) -> None:

@@ -335,6 +335,19 @@ def test_logprobs_stream_with_the_winner(gateway: Gateway) -> None:
     assert [chunk["choices"][0]["logprobs"] for chunk in sent] == [None, {"content": [token]}]
 
 
+def test_no_log_probability_is_lost(gateway: Gateway) -> None:
+    """Tokens that say nothing by themselves, the first half of a character or an end mark, have theirs, too."""
+
+    def token(number: int) -> dict[str, Any]:
+        return {"content": [{"token": str(number), "logprob": -0.1, "bytes": [], "top_logprobs": []}]}
+
+    chunks = [piece(text, logprobs=token(number)) for number, text in enumerate(("", "4", ""))]
+    backend = Chunks(piece(""), *chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    sent, _ = stream(gateway(backend), compute_budget=3, logprobs=True)
+    shown = [chunk["choices"][0]["logprobs"] for chunk in sent if chunk["choices"][0].get("logprobs")]
+    assert shown == [token(number) for number in range(3)]
+
+
 def test_abstaining_is_a_refusal(gateway: Gateway, scripted: Scripted) -> None:
     """A withheld answer streams as OpenAI's refusal, with nothing of the samples in it."""
     backend = scripted("The answer is 1", "The answer is 2", "The answer is 3")
