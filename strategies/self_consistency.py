@@ -8,13 +8,13 @@ from core.budget import Budget
 from core.calibration import Profile
 from core.context import Context, Samples
 from core.evidence import Evidence
-from core.stopping.consistency import adaptive_consistency
-from core.stopping.guards import at_least, curtailment, incomparable, out_of_reach, truncating
+from core.stopping.guards import at_least, curtailment, incomparable, truncating
 from core.stopping.names import rule_named
 from core.stopping.predictive import SETTLED, predictive, settled
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
 from core.votes import Votes
+from strategies.abstaining import until_answerable
 from strategies.answers import Kind, expected_kind
 from strategies.parameters import RuleName, SampleCount, SelectorName, Spare
 from strategies.selectors import Selector, selector_named, votes_for
@@ -31,7 +31,7 @@ TOP_LOGPROBS = 20
 def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT, *, width: int) -> Rule:
     """The rule named (not before `min_samples`), or nothing to compare.
 
-    A program that may abstain is not curtailed while the target is within reach: more votes can still settle it.
+    A program that may abstain goes on until its answer can be given (`until_answerable`).
     """
     named = _default(ctx.budget, ctx.profile, width) if rule == DEFAULT else rule_named(rule)
     return at_least(ctx.budget.min_samples) & (idle(ctx, incomparable_after) | named)
@@ -45,7 +45,7 @@ def idle(ctx: Context, incomparable_after: int) -> Rule:
 
 def _default(budget: Budget, profile: Profile, width: int) -> Rule:
     if budget.abstain:
-        return adaptive_consistency(budget.target) | out_of_reach(budget.target)
+        return until_answerable(budget, profile, width)
     if budget.certainty is None:
         return curtailment() | predictive(SETTLED)
     return curtailment() | predictive(profile.threshold(budget.certainty, cap=budget.max_samples, width=width))
@@ -76,7 +76,7 @@ async def self_consistency(
         ctx: The program.
         rule: When to stop, by name (`core.stopping.names`).
         selector: Which sample is the answer, by name (`strategies.selectors`). The plain vote decides when to stop.
-        width: SampleCount in flight at most.
+        width: Samples in flight at most.
         spare: Samples in flight beyond the fewest that could settle the answer, and half as many more for each that has
             completed; buys latency with tokens. By default a sixteenth of the budget.
         incomparable_after: Whole samples without any comparable answer (free text) after which to give up voting. Not

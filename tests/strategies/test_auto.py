@@ -60,3 +60,17 @@ def test_an_easy_question_starts_few_and_a_contested_one_widens():
     kernel.run([Arrival("p", auto, budget=Budget(32), options={"width": 16})])
     assert running[0] <= 4
     assert max(running) > 8
+
+
+@pytest.mark.parametrize(
+    ("answers", "started", "reason"),
+    [
+        ("aaaaaaaa", 4, StopReason.CERTAIN),
+        ("baaaaaaaa", 7, StopReason.CERTAIN),
+        ("abababababababababababababababab", 24, StopReason.ABSTAINED),
+    ],
+)
+def test_with_abstain_it_goes_on_until_the_answer_can_be_given(answers, started, reason):
+    """What is not worth the price of one more sample may still be too little to answer on."""
+    ended = run(answers, width=1, budget=Budget(32, abstain=True))
+    assert (ended.ledger.started, ended.answer.stop_reason) == (started, reason)
