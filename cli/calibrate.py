@@ -100,13 +100,12 @@ def calibrate(arguments: argparse.Namespace) -> None:
     with observer(arguments.jobs) as watch:
         study = Study(questions, setup, watch, names)
         try:
-            profile, held = calibrated(
-                study, blank(arguments, setup), arguments.certainty, arguments.delta, arguments.holdout
-            )
+            found = calibrated(study, blank(arguments, setup), arguments.certainty, arguments.delta, arguments.holdout)
         except CalibrationError as error:
             raise TraceError(f"{arguments.files[0].name}: {error}") from error
+        profile, held = found.profile, found.held
         stated = [None, *(bound.certainty for bound in profile.bounds)]
-        rows = [judged(study, profile, certainty, held) for certainty in stated]
+        rows = [judged(study, found.trial, certainty, held) for certainty in stated]
         abstaining = [spared(study, profile, each, held) for each in profile.abstentions]
     print(heading(profile, setup, len(study.names), len(held)))
     for line in lines(profile, rows, abstaining):

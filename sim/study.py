@@ -86,7 +86,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """An abstention on held-out questions: the share answered, and the share of wrong answers among those."""
+    """An abstention on the questions that certified it: the share answered, and that of wrong answers among those."""
 
     kept: Abstention
     answered: float
@@ -151,10 +151,21 @@ def taught(study: Study, base: Profile, certainties: Sequence[float], places: Se
     return fit([tuple(chain.from_iterable(groups[place] for groups in seen)) for place in places], base)
 
 
-def calibrated(
-    study: Study, base: Profile, certainties: Sequence[float], delta: float, held: float
-) -> tuple[Profile, list[int]]:
-    """The profile of a study, and the places of the questions that it was not fitted on.
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a study taught: the profile, and its trial, which had no part in the questions at the places `held`.
+
+    Both map states to the same certainties. The thresholds of the profile are certified on all questions, those of the
+    trial on the fitted ones alone, so that what the trial does to the others is no part of how they were chosen.
+    """
+
+    profile: Profile
+    trial: Profile
+    held: list[int]
+
+
+def calibrated(study: Study, base: Profile, certainties: Sequence[float], delta: float, held: float) -> Calibration:
+    """The profile of a study, and how to judge it. Raises `CalibrationError`.
 
     Settled thresholds do not depend on the fit, so all questions certify them; abstentions do, so the held-out ones do.
     """
@@ -162,18 +173,24 @@ def calibrated(
     if min(len(inner), len(outer)) < FEWEST:
         few = f"{len(inner)} questions to learn from and {len(outer)} held out are too few"
         raise CalibrationError(f"{few}: at least {FEWEST} of each are needed")
-    ruled = study.setup.rule == DEFAULT
-    base = replace(base, bounds=bounds(study.differing, certainties, delta) if ruled else ())
-    certainties = certainties if ruled else ()
-    profile = taught(study, base, certainties, inner)
-    if profile.target is not Target.CORRECTNESS or not outer:
-        return profile, outer
+    ruled = certainties if study.setup.rule == DEFAULT else ()
+    alone = bounds(lambda level: study.differing(level, inner), ruled, delta)
+    trial = taught(study, replace(base, bounds=alone), ruled, inner)
+    abstaining = abstentions(study, trial, ruled, delta, (inner, outer)) if base.target is Target.CORRECTNESS else ()
+    profile = replace(trial, bounds=bounds(study.differing, ruled, delta), abstentions=abstaining)
+    return Calibration(profile, trial, outer)
+
+
+def abstentions(
+    study: Study, profile: Profile, certainties: Sequence[float], delta: float, places: tuple[list[int], list[int]]
+) -> tuple[Abstention, ...]:
+    """The levels of abstention that can be certified; `places` are those fitted on, and those that test."""
     found = []
     for certainty in certainties:
         groups = study.at(certainty, abstain=True)
-        fitted, tested = [groups[place] for place in inner], [groups[place] for place in outer]
+        fitted, tested = ([groups[place] for place in side] for side in places)
         found.append(abstention(profile, fitted, tested, certainty, delta))
-    return replace(profile, abstentions=tuple(each for each in found if each is not None)), outer
+    return tuple(each for each in found if each is not None)
 
 
 def judged(study: Study, profile: Profile, certainty: float | None, places: Sequence[int]) -> Judged:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.calibration import Profile, Target
+from core.calibration import Bound, Profile, Target
 from sim.calibrating import STRAIGHT
 from sim.reliability import Reliability
 from sim.study import LOSSLESS, Judged, Spared
@@ -17,23 +17,27 @@ COLUMNS = (
 
 
 def lines(profile: Profile, rows: Sequence[Judged], abstaining: Sequence[Spared]) -> Iterator[str]:
-    """What to print of a calibration: the map, the reliability on held-out questions, what could not be certified."""
+    """What to print of a calibration: the map, the trial on held-out questions, what was and could not be certified."""
     score = " ".join(f"{weight:+.3f} {name}" for name, weight in profile.weights)
     knots = "no knots" if profile.knots == STRAIGHT else f"{len(profile.knots)} knots"
     yield f"log-odds = {profile.intercept:+.3f} {score}; {knots}"
-    yield from (f"certainty {b.certainty:g}: {why}" for b in profile.bounds if (why := doubt(b.settled, b.questions)))
     if rows:
-        yield f"\nOn held-out questions, {profile.target}\n"
+        yield f"\nOn held-out questions, {profile.target}; settled at what the others alone certify\n"
         yield from aligned([COLUMNS, *[_cells(row) for row in rows]])
+        yield ""
+    yield from (_promised(bound) for bound in profile.bounds)
     if profile.target is Target.CORRECTNESS:
         yield from _abstentions(profile, rows, abstaining)
 
 
-def doubt(settled: float, questions: int) -> str:
-    """What is to be said of a threshold that no test has lowered."""
-    if settled < LOSSLESS:
-        return ""
-    return f"{questions} questions certify no threshold, so nothing is risked: it stops where the vote is decided"
+def _promised(bound: Bound) -> str:
+    """What the profile does for a stated certainty, and where no test has lowered the threshold."""
+    if bound.settled < LOSSLESS:
+        return (
+            f"certainty {bound.certainty:g}: settled at {bound.settled:g}, certified on all {bound.questions} questions"
+        )
+    why = f"{bound.questions} questions certify no threshold, so nothing is risked: it stops where the vote is decided"
+    return f"certainty {bound.certainty:g}: {why}"
 
 
 def _abstentions(profile: Profile, rows: Sequence[Judged], abstaining: Sequence[Spared]) -> Iterator[str]:
@@ -44,7 +48,8 @@ def _abstentions(profile: Profile, rows: Sequence[Judged], abstaining: Sequence[
     for each in abstaining:
         yield (
             f"certainty {each.kept.certainty:g}, abstaining below {each.kept.least:.2f}: "
-            f"answers {each.answered:.1%}, of which {each.wrong:.1%} are wrong"
+            f"answers {each.answered:.1%}, of which {each.wrong:.1%} are wrong, "
+            f"on the {each.kept.questions} questions that certified it"
         )
 
 

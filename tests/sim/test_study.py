@@ -1,5 +1,7 @@
 """Calibrations as a whole, on questions whose probabilities are known."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.calibration import UNCALIBRATED, Abstention, Bound, Profile, Target
@@ -187,17 +189,41 @@ def test_a_calibration_says_what_it_is_worth(target):
     """Bounds for every certainty, figures of held-out questions, and an account of both."""
     study = Study(recorded(40), Setup(8, 8, orders=2))
     base = Profile(name="mixed", target=target, reference=8, cap=8, width=8)
-    profile, held = calibrated(study, base, (0.8, 0.99), 0.05, 0.5)
+    found = calibrated(study, base, (0.8, 0.99), 0.05, 0.5)
+    profile, held = found.profile, found.held
     assert profile.calibrated
     assert [bound.certainty for bound in profile.bounds] == [0.8, 0.99]
     assert settled_at(study, profile, 0.8) < settled_at(study, profile, 0.99) == LOSSLESS
-    rows = [judged(study, profile, certainty, held) for certainty in (None, 0.8, 0.99)]
+    rows = [judged(study, found.trial, certainty, held) for certainty in (None, 0.8, 0.99)]
     assert rows[1].tokens < rows[2].tokens
     assert rows[2].differing == 0
     assert all(row.every.questions == len(held) == 20 for row in rows)
     said = "\n".join(lines(profile, rows, [spared(study, profile, each, held) for each in profile.abstentions]))
     assert "40 questions certify no threshold" in said
     assert [row["certainty"] for row in account(rows)] == [None, 0.8, 0.99]
+
+
+def test_the_questions_held_out_have_no_part_in_what_they_judge():
+    """Whatever comes of them, the trial is the same; the thresholds of the profile may change with them."""
+    questions = recorded(80)
+    _, outer = split([question.id for question in questions], 0.5, 0)
+    known = Study(questions, Setup(8, 8, orders=2))
+    turned = {questions[place].id for place in outer}
+
+    def watch(asked, setup, certainty, abstain):
+        groups = known.at(certainty, abstain)
+        return [
+            tuple(replace(each, differs=True, agrees=0.0, right=False) for each in group)
+            if question.id in turned and certainty != LOSSLESS
+            else group
+            for question, group in zip(asked, groups, strict=True)
+        ]
+
+    base = Profile(target=Target.CORRECTNESS, reference=8, cap=8, width=8)
+    one, other = (calibrated(study, base, (0.7,), 0.05, 0.5) for study in (known, Study(questions, known.setup, watch)))
+    assert one.trial == other.trial
+    assert one.profile.bounds != other.profile.bounds
+    assert [bound.questions for bound in (*one.trial.bounds, *one.profile.bounds)] == [40, 80]
 
 
 def test_a_certified_abstention_is_printed():
@@ -214,7 +240,7 @@ def test_a_certified_abstention_is_printed():
 def test_another_rule_gets_no_bounds():
     """Thresholds belong to the default rule; the certainty of others is calibrated all the same."""
     study = Study(recorded(40), Setup(8, 8, orders=2, rule="esc-4"))
-    profile, _ = calibrated(study, Profile(reference=8), (0.9,), 0.05, 0.5)
+    profile = calibrated(study, Profile(reference=8), (0.9,), 0.05, 0.5).profile
     assert profile.calibrated
     assert profile.bounds == UNCALIBRATED.bounds
 
