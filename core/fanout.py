@@ -193,6 +193,8 @@ class FanOut:
             cause, failed = self._failures[0], len(self._failures)
             told = f"All {failed} samples failed: {cause.message}" if failed > 1 else cause.message
             raise NoAnswer(told, cause=cause)
+        if self.ended_by is StopReason.MAX_SAMPLES and len(self._failures) > self._yielded:
+            self.ended_by = StopReason.FAILED  # most of the budget bought nothing
         raise StopAsyncIteration
 
 

@@ -7,10 +7,13 @@ from core.types import NANOS, Outcome, RequestKind, Sample, StopReason, Usage
 from server.jobs import Record, Result
 from server.metrics import Metrics, TokenFates
 
+FORBIDDEN = frozenset({StopReason.MAX_TOKENS, StopReason.DEADLINE, StopReason.FAILED})
+"""Reasons to stop that are no decision: the samples that were not drawn could not have been."""
+
 
 def token_fates(records: Mapping[int, Record], *, selected: Sample | None, planned: int) -> TokenFates:
     """Generated tokens by fate. `selected` is the answer's sample, with the tokens of all requests that it was put
-    together from; `planned` counts samples.
+    together from; `planned` counts the samples that would have been drawn without stopping early.
 
     `saved` is an estimate: the planned samples at the mean length of the finished ones, less what was generated.
     """
@@ -36,7 +39,21 @@ def result_fates(result: Result) -> TokenFates:
     sample = result.answer.sample
     withheld = sample is None or result.answer.stop_reason is StopReason.ABSTAINED
     selected = None if withheld else sample
-    return token_fates(result.records, selected=selected, planned=result.program.planned)
+    return token_fates(result.records, selected=selected, planned=0 if forbidden(result) else result.program.planned)
+
+
+def forbidden(result: Result) -> bool:
+    """Whether a limit ended the program. Of an answer that was withheld, its reason to stop is no longer known."""
+    if result.answer.stop_reason is not StopReason.ABSTAINED:
+        return result.answer.stop_reason in FORBIDDEN
+    program, seconds = result.program, result.program.budget.max_seconds
+    spent = program.exhausted or program.affordable(1) < 1
+    return spent or (seconds is not None and result.elapsed >= seconds * NANOS)
+
+
+def settled(result: Result) -> float | None:
+    """Probability that the full budget would give the answer; None while nobody has voted, whatever was asked."""
+    return result.answer.settled if result.answer.distribution else None
 
 
 def total_usage(result: Result) -> Usage:
@@ -61,7 +78,7 @@ def count_result(metrics: Metrics, result: Result) -> None:
         seconds=result.elapsed / NANOS,
         certainty=result.answer.certainty,
         calibrated=result.answer.calibrated,
-        settled=result.answer.settled,
+        settled=settled(result),
         tokens=result_fates(result),
         overhead=result.overhead / NANOS,
     )

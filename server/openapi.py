@@ -90,7 +90,7 @@ def compute_schema() -> Schema:
         "settled": nullable({"type": "number", "minimum": 0, "maximum": 1}),
         "distribution": listing(record({"answer": TEXT, "votes": COUNT})),
         "escalated": {"type": "boolean"},
-        "budget": record({"source": TEXT, "max_samples": COUNT, "max_seconds": SECONDS}),
+        "budget": budget_schema(),
         "clamped": listing(TEXT),
         "seconds": SECONDS,
         "overhead_ms": SECONDS,
@@ -99,6 +99,13 @@ def compute_schema() -> Schema:
         "trace": listing({"type": "object"}),
     }
     return record(properties, "candidates", "trace")
+
+
+def budget_schema() -> Schema:
+    """What was in force; the last four where they were set."""
+    always = {"source": TEXT, "max_samples": COUNT, "max_seconds": SECONDS}
+    set_ones = {"min_samples": COUNT, "max_tokens": COUNT, "certainty": SECONDS, "abstain": {"type": "boolean"}}
+    return record({**always, **set_ones}, *set_ones)
 
 
 def error_responses() -> dict[int | str, dict[str, Any]]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from math import floor
 from typing import Any
 
-from core.types import NANOS, Outcome, Sample, StopReason
-from server.accounts import result_fates, total_usage
+from core.types import NANOS, Outcome, RequestKind, Sample, StopReason
+from server.accounts import result_fates, settled, total_usage
+from server.budgets import Plan
 from server.jobs import Record, Result
 
 SHOWN_ANSWERS = 5
@@ -14,7 +15,7 @@ SHOWN_ANSWERS = 5
 
 def compute_report(result: Result) -> dict[str, Any]:
     """The `compute` object (docs/api.md): what was planned, what was done, why it stopped, what it cost."""
-    plan, answer = result.job.plan, result.answer
+    plan, answer, probability = result.job.plan, result.answer, settled(result)
     report: dict[str, Any] = {
         "strategy": plan.name,
         "samples": sample_counts(result),
@@ -22,14 +23,10 @@ def compute_report(result: Result) -> dict[str, Any]:
         "certainty": answer.certainty if answer.certainty is None else round(answer.certainty, 4),
         "calibrated": answer.calibrated,
         "profile": result.program.profile.name,
-        "settled": answer.settled if answer.settled is None else round(answer.settled, 4),
+        "settled": probability if probability is None else round(probability, 4),
         "distribution": [{"answer": text, "votes": votes} for text, votes in answer.distribution[:SHOWN_ANSWERS]],
         "escalated": False,
-        "budget": {
-            "source": plan.source,
-            "max_samples": plan.budget.max_samples,
-            "max_seconds": plan.budget.max_seconds,
-        },
+        "budget": limits(plan),
         "clamped": list(plan.clamped),
         "seconds": round(result.elapsed / NANOS, 4),
         "overhead_ms": round(result.overhead / 1e6, 3),
@@ -37,10 +34,29 @@ def compute_report(result: Result) -> dict[str, Any]:
         "tokens": token_counts(result),
     }
     if "samples" in plan.include:
-        report["candidates"] = [_candidate(record) for record in result.records.values() if record.started]
+        started = [record for record in result.records.values() if record.started]
+        report["candidates"] = [_candidate(each) for each in started if each.request.kind is RequestKind.SAMPLE]
     if "trace" in plan.include:
         report["trace"] = _trace(result)
     return report
+
+
+def limits(plan: Plan) -> dict[str, Any]:
+    """The budget that was in force; besides the samples and the seconds, what was set."""
+    budget = plan.budget
+    named = {
+        "min_samples": budget.min_samples if budget.min_samples > 1 else None,
+        "max_tokens": budget.max_tokens,
+        "certainty": budget.certainty,
+        "abstain": budget.abstain or None,
+    }
+    given = {key: value for key, value in named.items() if value is not None}
+    return {
+        "source": plan.source,
+        "max_samples": budget.max_samples,
+        "max_seconds": budget.max_seconds,
+        **given,
+    }
 
 
 def sample_counts(result: Result) -> dict[str, int]:
@@ -189,6 +205,7 @@ def _trace(result: Result) -> list[Mapping[str, Any]]:
     return [
         {
             "index": record.request.index,
+            "kind": record.request.kind.value,
             "submitted_ms": at(record.submitted),
             "started_ms": at(record.started),
             "ended_ms": at(record.ended),

@@ -354,7 +354,7 @@ class LiveProgram:
 
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
-        return token_fates(self._records, selected=None, planned=self._program.planned)
+        return token_fates(self._records, selected=None, planned=0)
 
 
 def _bare(error: BackendError) -> BackendError:

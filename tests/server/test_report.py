@@ -160,8 +160,9 @@ def test_a_whole_sample_beats_truncated_ones(gateway: Gateway, scripted: Scripte
 def test_free_text_is_not_compared(gateway: Gateway, scripted: Scripted) -> None:
     """Answers that nothing can compare have no certainty, and stop being sampled after a few."""
     backend = scripted("Once upon a time")
-    body = ask(gateway(backend), 16)
+    body = ask(gateway(backend), {"max_samples": 16, "strategy": "self_consistency"})
     assert body["compute"]["certainty"] is None
+    assert body["compute"]["settled"] is None, "nobody voted"
     assert body["compute"]["stop_reason"] == "single"
     assert 5 <= body["compute"]["samples"]["finished"] <= len(backend.calls) <= 10
 
@@ -298,7 +299,34 @@ def test_the_token_budget_ends_sampling(gateway: Gateway, scripted: Scripted, sc
     assert body["choices"][0]["message"]["content"] == "The answer is 4"
     assert body["compute"]["stop_reason"] == "max_tokens"
     assert 30 <= body["usage"]["completion_tokens"] <= 30 + 8
+    assert body["compute"]["tokens"]["saved_estimate"] == 0, "what the budget forbade was not saved"
+    assert body["compute"]["budget"]["max_tokens"] == 30
     assert backend.open == 0
+
+
+@pytest.mark.parametrize(("finished", "reason"), [(1, "failed"), (3, "max_samples")])
+def test_samples_that_mostly_failed(
+    gateway: Gateway, scripted: Scripted, script: Any, finished: int, reason: str
+) -> None:
+    """A plan that was spent on failures says so, and saved nothing; some that fail are usual."""
+    broken = script(pieces=("The",), error=BackendBroken("cut"), error_after=0)
+    backend = scripted(*["The answer is 4"] * finished, *[broken] * (6 - finished))
+    budget = {"max_samples": 6, "min_samples": 6, "strategy": {"name": "self_consistency", "width": 1}}
+    compute = ask(gateway(backend), budget)["compute"]
+    assert (compute["stop_reason"], compute["samples"]["failed"]) == (reason, 6 - finished)
+    assert compute["tokens"]["saved_estimate"] == 0 or reason != "failed"
+
+
+@pytest.mark.parametrize(("extra", "saved"), [({"max_tokens": 30}, False), ({"certainty": 0.999}, True)])
+def test_what_a_withheld_answer_saved(
+    gateway: Gateway, scripted: Scripted, script: Any, extra: Mapping[str, Any], saved: bool
+) -> None:
+    """Its reason to stop is hidden by the abstention; what was spent shows if a limit ended it."""
+    backend = scripted(*(script.says(f"The answer is {i}", delay=0.001) for i in range(32)))
+    budget = {"max_samples": 32, "selector": "majority-or-abstain-0.9", "abstain": True, **extra}
+    compute = ask(gateway(backend), budget)["compute"]
+    assert compute["stop_reason"] == "abstained"
+    assert (compute["tokens"]["saved_estimate"] > 0) == saved
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -321,6 +349,7 @@ def test_the_deadline_gives_the_answer_as_it_stands(gateway: Gateway, scripted: 
     assert time.monotonic() - began < 4
     assert body["choices"][0]["message"]["content"] == "The answer is 4"
     assert body["compute"]["stop_reason"] == "deadline"
+    assert body["compute"]["tokens"]["saved_estimate"] == 0
     samples = body["compute"]["samples"]
     assert samples["aborted"] == samples["started"] - 1 > 0
     assert backend.open == 0
@@ -419,6 +448,17 @@ def test_trace(gateway: Gateway, scripted: Scripted, script: Any) -> None:
     assert 450 < second["ended_ms"] < 3000
 
 
+def test_probes_are_no_candidates(gateway: Gateway, scripted: Scripted, script: Any) -> None:
+    """What was asked beside the samples is in the trace alone, under its kind."""
+    chain = script(reasoning=["hm "] * 12, pieces=["The answer is 4"], delay=0.01)
+    backend = scripted(chain, *[script.says("5")] * 40)
+    strategy = {"name": "probe_in_the_middle", "every": 4, "probes": 8}
+    compute = ask(gateway(backend), {"strategy": strategy, "include": ["samples", "trace"]})["compute"]
+    kinds = [each["kind"] for each in compute["trace"]]
+    assert kinds == ["sample", *["probe"] * compute["samples"]["asked"]]
+    assert len(compute["candidates"]) == compute["samples"]["started"] == 1
+
+
 def test_nothing_more_unless_asked(gateway: Gateway, scripted: Scripted) -> None:
     """The report stays short by default."""
     compute = ask(gateway(scripted("The answer is 4")), 3)["compute"]
@@ -432,6 +472,8 @@ def test_the_budget_in_force_is_named(gateway: Gateway, scripted: Scripted) -> N
     assert compute["budget"] == {"source": "body", "max_samples": 5, "max_seconds": 20.0}
     assert compute["clamped"] == ["max_samples"]
     assert compute["escalated"] is False
+    asked = {"max_samples": 4, "min_samples": 2, "max_tokens": 500, "max_seconds": 7, "certainty": 0.9, "abstain": True}
+    assert ask(client, asked)["compute"]["budget"] == {"source": "body", **asked}
 
 
 # Answers that need algebra
