@@ -101,9 +101,9 @@ class Ledger:
         self._completion += merged.completion - known.completion
         self.usage[index] = merged
 
-    def cut(self, sample: Sample) -> None:
-        """An aborted request stands as the answer: it ended like this, then."""
-        self._count(sample.index, Outcome.ABORTED, -1)
+    def cut(self, sample: Sample, was: Outcome = Outcome.ABORTED) -> None:
+        """A request that was counted as ended otherwise stands as the answer: it ended like this, then."""
+        self._count(sample.index, was, -1)
         self._count(sample.index, sample.outcome, 1)
 
     def _count(self, index: int, outcome: Outcome, by: int) -> None:

@@ -77,6 +77,12 @@ class Chain:
             return replace(self, said=self.said[:place])
         return replace(self, thought=self.thought[:place], said="")
 
+    def reopened(self) -> "Chain":
+        """With its thought not closed yet, and nothing said after it."""
+        if self.field is None:
+            return replace(self, said=self.said.rpartition(CLOSE)[0], closed=False)
+        return replace(self, said="", closed=False)
+
     def thinking_on(self, word: str) -> "Chain":
         """With a word of ours, on a line of its own, at the end of its open thought."""
         last = self.said if self.field is None else self.thought

@@ -3,7 +3,7 @@
 import pytest
 
 from core.budget import Budget
-from core.errors import BackendBroken, InvalidRequest, NoAnswer
+from core.errors import BackendBroken, BackendRejected, InvalidRequest, NoAnswer
 from core.types import Outcome, Prompt, RequestKind, StopReason, Usage
 from scheduler.scheduler import Scheduler
 from sim.kernel import Kernel
@@ -75,10 +75,11 @@ def test_an_answer_that_the_cap_has_cut_is_finished():
 
 def test_a_thought_that_ends_too_early_goes_on():
     """It stops at its closing tag, waits twice, and then answers in its own words."""
+    free = ASKED.with_body(stop=None)
     parts = [part(10, thought="a"), part(10, thought=", b\n"), part(30, thought=" c"), part(5, said=r"\boxed{4}")]
-    ended, bodies = run(*parts, cap=100, minimum=40, extensions=5)
+    ended, bodies = run(*parts, prompt=free, cap=100, minimum=40, extensions=5)
     assert [body.get("max_tokens") for body in bodies] == [100, 90, 80, None]
-    assert [body["stop"] for body in bodies] == [["###", "</think>"]] * 3 + ["###"]
+    assert [body.get("stop") for body in bodies] == [["</think>"]] * 3 + [None]
     assert [last(body) for body in bodies[1:]] == [
         "<think>\na\nWait",
         "<think>\na\nWait, b\nWait",
@@ -90,16 +91,16 @@ def test_a_thought_that_ends_too_early_goes_on():
 
 def test_it_waits_only_so_often():
     """After the last extension the thought may be as short as it is."""
-    ended, bodies = run(part(10, thought="a"), part(1, thought="b"), part(2, said="4"), minimum=900, extensions=1)
+    parts = [part(10, thought="a"), part(1, thought="b"), part(2, said="4")]
+    ended, bodies = run(*parts, prompt=ASKED.with_body(stop=None), minimum=900, extensions=1)
     assert len(bodies) == 3
     assert ended.answer.sample.answer == "4"
 
 
 def test_an_extended_thought_ends_at_the_cap():
     """The minimum never breaks the maximum."""
-    ended, bodies = run(
-        part(10, thought="a"), part(20, thought="b", cut=True), part(2, said="4}"), minimum=29, cap=30, extensions=9
-    )
+    parts = [part(10, thought="a"), part(20, thought="b", cut=True), part(2, said="4}")]
+    ended, bodies = run(*parts, prompt=ASKED.with_body(stop=None), minimum=29, cap=30, extensions=9)
     assert [body.get("max_tokens") for body in bodies] == [30, 20, 512]
     assert ended.answer.sample.message["content"] == r"The answer is \boxed{4}"
 
@@ -162,3 +163,54 @@ def test_structured_answers_are_left_alone():
     ended, bodies = run(part(9, said="{}"), prompt=ASKED.with_body(response_format={"type": "json_object"}))
     assert "max_tokens" not in bodies[0]
     assert ended.answer.sample.usage.completion == 9
+
+
+@pytest.mark.parametrize("options", [{"cap": 400}, {"cap": 400, "minimum": 40}, {"cap": 0, "minimum": 40}])
+def test_a_stop_of_the_clients_within_the_thought_ends_it(options):
+    """What it said by then is the answer as it stands, as without the strategy: nothing is forced, nothing extended."""
+    stopped = part(9, thought="1. So it is ")
+    ended, bodies = run(stopped, **options)
+    assert len(bodies) == 1
+    assert ended.answer.sample.message is stopped.message
+    assert (ended.answer.sample.finish_reason, ended.ledger.samples[Outcome.FINISHED]) == ("stop", 1)
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+def test_beside_the_clients_stops_a_short_thought_goes_on_without_its_answer(tagged):
+    """Ours would look like theirs, so none is set: what was answered too early is dropped."""
+    early = part(10, said="<think>a</think>3") if tagged else part(10, thought="a", said="3")
+    late = part(30, said=" b</think>4") if tagged else part(30, thought=" b", said="4")
+    ended, bodies = run(early, late, cap=100, minimum=20)
+    assert [body["stop"] for body in bodies] == ["###", "###"]
+    assert last(bodies[1]) == ("<think>a\nWait" if tagged else "<think>\na\nWait")
+    assert ended.answer.sample.answer == "4"
+    assert "3" not in str(ended.answer.sample.message)
+
+
+def test_a_forced_answer_counts_as_finished():
+    """Its first request ran into the cap, but the sample did not."""
+    ended, _ = run(part(50, thought="so", cut=True), part(4, said="4}."), cap=50)
+    counts = ended.ledger.samples
+    assert (counts[Outcome.FINISHED], counts[Outcome.TRUNCATED]) == (1, 0)
+    assert ended.ledger.outcomes[Outcome.FINISHED] == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"message": "Too long.", "code": "context_length_exceeded"}, {"message": "maximum context length is 4096"}],
+)
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_thought_that_fills_the_context_stands_truncated(error, cut):
+    """No room is left for the answer: what was thought is not lost."""
+    free = ASKED.with_body(stop=None)
+    refused = BackendRejected(400, error)
+    ended, _ = run(part(50, thought="so", cut=cut), refused, refused, prompt=free, cap=80, minimum=70)
+    sample = ended.answer.sample
+    assert (sample.message["reasoning"], sample.message.get("content")) == ("so", None)
+    assert (sample.outcome, sample.finish_reason, sample.answer) == (Outcome.TRUNCATED, "length", None)
+
+
+def test_another_refusal_is_the_clients_to_read():
+    """An engine that cannot continue a text says so."""
+    ended, _ = run(part(50, thought="so", cut=True), BackendRejected(400, {"message": "no"}), cap=50)
+    assert isinstance(ended.error, BackendRejected)
