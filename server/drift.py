@@ -8,7 +8,7 @@ from server.metrics import Metrics
 
 log = logging.getLogger("quorate.drift")
 RISK = 0.05
-"""Probability that the alarm is ever raised against a profile that keeps its word."""
+"""Probability that the alarm is ever raised against a profile that keeps its word (to within `core.drift.MARGIN`)."""
 
 
 class DriftWatch:
