@@ -7,15 +7,14 @@ a few dozen the warm-up takes most.
 
 from collections.abc import Sequence
 
+from core.certainty import beta_certainty
 from core.context import Context, Samples
 from core.errors import NoAnswer
 from core.stopping.parameters import Threshold
 from core.types import Answer, Outcome, Prompt, Sample, StopReason
 from core.votes import Votes
+from strategies.logprobs import with_logprobs
 from strategies.parameters import Percent, SampleCount, Tokens
-
-TOP = 20
-"""Candidates a position, as in the paper (k)."""
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -63,12 +62,18 @@ class WeightedVotes:
         return max(self._weight.values()) / total if total else 1 / len(self._weight)
 
     def answer(self, reason: StopReason) -> Answer:
-        """The heaviest answer; the distribution counts samples, heaviest answer first."""
+        """The heaviest answer; the distribution counts samples, heaviest answer first.
+
+        The certainty is that of the counts, against the next answer: a share of weight is no probability, and two
+        votes that agree hold all of it.
+        """
         if not self._weight:
             return self._votes.answer(reason)
         counts = dict(self._votes.distribution)
         ranked = sorted(self._weight, key=lambda answer: -self._weight[answer])
-        return Answer(self._first[ranked[0]], reason, self.share, tuple((each, counts[each]) for each in ranked))
+        votes = [counts[each] for each in ranked]
+        certainty = beta_certainty(votes[0], max(votes[1:], default=0))
+        return Answer(self._first[ranked[0]], reason, certainty, tuple(zip(ranked, votes, strict=True)))
 
 
 async def deepconf_online(
@@ -91,9 +96,10 @@ async def deepconf_online(
         window: Tokens of a group. A sample shorter than that is never cut.
         every: Tokens of a sample between two looks at it.
         width: Samples in flight at most.
-        target: Share of the weighted vote, of two samples at least, at which the leader is taken.
+        target: Share of the weighted vote, of two samples at least, at which the leader is taken; a certainty stated in
+            the budget stands in its place. With `abstain` the answer must be one that may be given, too.
     """
-    prompt = ctx.prompt.with_body(logprobs=True, top_logprobs=TOP)
+    prompt = with_logprobs(ctx.prompt)
     planned = ctx.budget.max_samples
     first = max(1, min(warmups, planned // 2))
     warm, least, ended = await _warm_up(ctx, prompt, first, width=width, window=window, keep=keep)
@@ -104,7 +110,8 @@ async def deepconf_online(
     if ended is StopReason.MAX_TOKENS or planned == first:
         return ctx.budget.settle(votes.answer(ended))
     async with ctx.fan_out(planned - first, width=width, prompt=prompt, every=max(1, every), window=window) as samples:
-        reason = await _vote(ctx, samples, votes, least, window=window, target=target, ended=len(warm))
+        wanted = target if ctx.budget.certainty is None else ctx.budget.certainty
+        reason = await _vote(ctx, samples, votes, least, window=window, target=wanted, ended=len(warm))
     return ctx.budget.settle(votes.answer(reason))
 
 
@@ -114,7 +121,7 @@ async def _vote(
     """Add samples to the vote until the leader holds enough of it, or there are no more; returns why it ended."""
     while True:
         ctx.report(votes.answer(StopReason.DEADLINE))
-        if votes.voters > 1 and (votes.share or 0.0) >= target and ended >= ctx.budget.min_samples:
+        if ended >= ctx.budget.min_samples and _settled(ctx, votes, target):
             return StopReason.CERTAIN
         try:
             whole = await _next_whole(samples, least, window)
@@ -124,6 +131,12 @@ async def _vote(
             return samples.ended_by
         votes.add(whole)
         ended += 1
+
+
+def _settled(ctx: Context, votes: WeightedVotes, target: float) -> bool:
+    """Whether the leader holds enough of the vote, and may be given where the program may abstain."""
+    given = ctx.budget.settle(votes.answer(StopReason.CERTAIN)).stop_reason is StopReason.CERTAIN
+    return votes.voters > 1 and (votes.share or 0.0) >= target and given
 
 
 async def _warm_up(

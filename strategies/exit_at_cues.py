@@ -12,6 +12,7 @@ from core.errors import NoAnswer
 from core.stopping.parameters import Threshold
 from core.types import Answer, Outcome, RequestKind, Sample, StopReason
 from strategies.forced import SUFFIX, Chain, chain_of, check_asked, conclude, forcible, single, trial
+from strategies.logprobs import tells_logprobs
 from strategies.parameters import Text, Tokens
 
 CUES = "wait,hmm,alternatively"
@@ -84,7 +85,7 @@ async def exit_at_cues(
         probe_tokens: Tokens that a trial answer may have.
         suffix: What leads up to the answer, after the thought is closed.
     """
-    if not forcible(ctx.prompt):
+    if not (forcible(ctx.prompt) and tells_logprobs(ctx.prompt)):
         return single(ctx, await ctx.sample())
     async with ctx.fan_out(1, every=max(1, every)) as samples:
         lookout = _Lookout(ctx, samples, cues, suffix, probe_tokens)

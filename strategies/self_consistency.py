@@ -16,6 +16,7 @@ from core.types import Answer, Prompt, StopReason
 from core.votes import Votes
 from strategies.abstaining import until_answerable
 from strategies.answers import Kind, expected_kind
+from strategies.logprobs import with_logprobs
 from strategies.parameters import RuleName, SampleCount, SelectorName, Spare
 from strategies.selectors import Selector, selector_named, votes_for
 
@@ -24,8 +25,6 @@ SPARE = 16
 """Of so many samples of the budget, one is in flight to spare at the start."""
 TRUNCATED_AFTER = 5
 """Samples that all ran into their token limit after which no more are made."""
-TOP_LOGPROBS = 20
-"""Candidates per token that a confidence is made of: k of DeepConf, and the most that OpenAI's API gives."""
 
 
 def stopping_rule(ctx: Context, incomparable_after: int, rule: str = DEFAULT, *, width: int) -> Rule:
@@ -54,7 +53,7 @@ def _default(budget: Budget, profile: Profile, width: int) -> Rule:
 def asked(ctx: Context, choose: Selector, stop: Rule) -> Prompt:
     """What is asked of every sample: with log-probabilities where the selector or the rule reads confidences."""
     if choose.confidence or stop.confidence:
-        return ctx.prompt.with_body(logprobs=True, top_logprobs=TOP_LOGPROBS)
+        return with_logprobs(ctx.prompt)
     return ctx.prompt
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.budget import Budget
+from core.certainty import beta_certainty
 from core.errors import BackendBroken
 from core.types import Confidence, Outcome, Prompt, Sample, StopReason, Usage
 from scheduler.scheduler import Scheduler
@@ -31,7 +32,7 @@ def says(answer, lowest, *, nanos=100, dips=0):
     )
 
 
-def run(*script, budget=None, **options):
+def run(*script, budget=None, prompt=ASKED, **options):
     """The end of a program with these samples, the last again and again, one after the other, and its prompts."""
     prompts = []
 
@@ -40,7 +41,7 @@ def run(*script, budget=None, **options):
         return script[min(request.index, len(script) - 1)]
 
     chosen = {"warmups": 3, "window": 20, "every": 10, "width": 1, "keep": 90.0, **options}
-    arrival = Arrival("p", deepconf_online, ASKED, Budget(**{"max_samples": 8, **(budget or {})}), chosen)
+    arrival = Arrival("p", deepconf_online, prompt, Budget(**{"max_samples": 8, **(budget or {})}), chosen)
     [ended] = Kernel(Scheduler({"sim": 8}), draw).run([arrival])
     return ended, prompts
 
@@ -54,7 +55,31 @@ def test_it_asks_for_twenty_candidates():
 def test_agreement_after_the_warm_up_needs_no_more():
     """The leader holds all of the vote."""
     ended, prompts = run(says("a", 9.0))
-    assert (len(prompts), ended.answer.stop_reason, ended.answer.certainty) == (3, StopReason.CERTAIN, 1.0)
+    answer = ended.answer
+    assert (len(prompts), answer.stop_reason) == (3, StopReason.CERTAIN)
+    assert (answer.certainty, answer.calibrated) == (beta_certainty(3, 0), False)
+
+
+@pytest.mark.parametrize(("certainty", "started"), [(None, 8), (0.7, 6), (0.95, 8)])
+def test_a_stated_certainty_is_the_share_to_be_reached(certainty, started):
+    """In place of the option: content with less, it ends earlier."""
+    warm = says("b", 9.0), says("a", 9.0), says("b", 9.0)
+    ended, prompts = run(*warm, *[says("b", 9.0)] * 5, budget={"certainty": certainty})
+    assert (len(prompts), ended.answer.sample.answer) == (started - (certainty == 0.7) * 2, "b")
+
+
+@pytest.mark.parametrize(("samples", "started", "reason"), [(8, 4, StopReason.CERTAIN), (3, 3, StopReason.ABSTAINED)])
+def test_with_abstain_a_share_of_two_votes_is_not_enough(samples, started, reason):
+    """All of the weight is no certainty: it goes on to the votes that are."""
+    ended, prompts = run(says("a", 9.0), budget={"max_samples": samples, "abstain": True})
+    assert (len(prompts), ended.answer.stop_reason) == (started, reason)
+
+
+def test_beside_tools_no_log_probabilities_are_asked_for():
+    """Engines refuse the two together: without confidences it is the plain vote."""
+    ended, prompts = run(says("a", 9.0), prompt=Prompt({"messages": [], "tools": [{"type": "function"}]}))
+    assert not any("logprobs" in body for body in prompts)
+    assert ended.answer.sample.answer == "a"
 
 
 def test_a_sample_is_cut_where_it_falls_below_the_threshold():
@@ -146,12 +171,16 @@ def test_at_least_one_warm_up_reaches_the_threshold(values, keep):
 
 
 def test_weights_are_lowest_groups():
-    """Two unsure samples weigh less than one sure one; the certainty is the share of weight."""
+    """Two unsure samples weigh less than one sure one; the certainty is that of the counts, one against two."""
     votes = WeightedVotes()
     for index, (answer, lowest) in enumerate([("a", 2.0), ("a", 3.0), ("b", 15.0)]):
         votes.add(Sample(index, Outcome.FINISHED, answer, confidence=sure(lowest)))
     answer = votes.answer(StopReason.MAX_SAMPLES)
-    assert (answer.sample.index, answer.certainty, answer.distribution) == (2, 0.75, (("b", 1), ("a", 2)))
+    assert (answer.sample.index, answer.certainty, answer.distribution) == (
+        2,
+        beta_certainty(1, 2),
+        (("b", 1), ("a", 2)),
+    )
 
 
 def test_nothing_comparable_is_the_first_whole_sample():
