@@ -21,7 +21,7 @@ from server.drift import DriftWatch
 from server.jobs import Result
 from server.metrics import Metrics
 from server.profiles import Profiles
-from server.runtime import Recorder, Runtime, owned, repeat
+from server.runtime import Recorder, Runtime, owned
 from server.samples import Keep, forget, sample_log
 from server.schemas import ChatRequest, Message
 from server.settings import PRESETS, BackendSettings, Settings, SettingsError
@@ -167,6 +167,16 @@ def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
     if gateway.settings.shadow:
         for _ in range(AT_ONCE):
             yield repeat(gateway.shadows.work, 0)
+
+
+async def repeat(job: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+    """Run a job for ever, `seconds` apart; one failure is logged and does not end the series."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("a repeated job failed")
+        await asyncio.sleep(seconds)
 
 
 def check_budgets(settings: Settings) -> None:

@@ -36,6 +36,7 @@ from server.calls import comes_whole, upstream_call
 from server.jobs import Job, Record, Result, Sink, settle_words
 from server.logprobs import LogprobReader, reader_for
 from server.metrics import Metrics, TokenFates
+from server.presence import Presence
 from server.stopwatch import Stopwatch
 
 log = logging.getLogger("quorate.runtime")
@@ -74,7 +75,7 @@ class Runtime:
         self.metrics = metrics
         self.clock = clock
         self._recorder = recorder
-        self.crowded = asyncio.Event()
+        self.clients = Presence()
         self._programs: dict[str, LiveProgram] = {}
 
     async def run(self, job: Job, sink: Sink, books: Books | None = None) -> Result:
@@ -83,9 +84,14 @@ class Runtime:
         Cancelling the await aborts all that it started before it returns.
         Raises `QuorateError`: `Overloaded` when the queue is full, `NoAnswer`, `DeadlineExceeded`, ...
         """
+        if books is not None:
+            return await self._booked(job, sink, books)
+        with self.clients.at(job.backend):
+            return await self._booked(job, sink, ClientBooks(self.metrics))
+
+    async def _booked(self, job: Job, sink: Sink, books: Books) -> Result:
         live = LiveProgram(self, job, sink)
         self._programs[job.id] = live
-        books = books or ClientBooks(self.metrics)
         books.began()
         try:
             result = await live.run()
@@ -112,7 +118,6 @@ class Runtime:
         for command in self.scheduler.handle(event, now):
             self._execute(command)
         self.metrics.queued(self.scheduler.waiting)
-        (self.crowded.set if self.scheduler.waiting else self.crowded.clear)()
 
     def _execute(self, command: Command) -> None:
         live = self._programs.get(command.program)
@@ -388,13 +393,3 @@ async def until_gone(gone: Coroutine[Any, Any, Any], work: Coroutine[Any, Any, T
             return task.result()
         finally:
             del task, watch  # a traceback holds this frame, and with it everything
-
-
-async def repeat(job: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
-    """Run a job for ever, `seconds` apart; one failure is logged and does not end the series."""
-    while True:
-        try:
-            await job()
-        except Exception:
-            log.exception("a repeated job failed")
-        await asyncio.sleep(seconds)

@@ -5,8 +5,9 @@ the samples that the client was spared are drawn after all, up to that budget or
 whether the answer still leads. With fewer samples than the budget the check is milder than the promise, not stricter;
 that most of a few fresh samples agree is another thing, and much rarer (docs/operations.md has the figures).
 
-Nobody waits for a shadow. It starts only while its backend has room and nothing waits for a slot, behind every priority
-that a client can state, and it is withdrawn as soon as anything waits. Its tokens are counted apart, on nobody's bill.
+A shadow has no client beside it: what it samples would take engine time from theirs, slots or not. It starts only while
+no client's request runs or waits at its backend, behind every priority that a client can state, and it is withdrawn as
+soon as one arrives there. Its tokens are counted apart, on nobody's bill.
 """
 
 import asyncio
@@ -124,7 +125,8 @@ class Shadows:
             return "skipped"
         try:
             result = await until_gone(
-                self._runtime.crowded.wait(), self._runtime.run(given.job, Silence(), self._books)
+                self._runtime.clients.someone(given.job.backend),
+                self._runtime.run(given.job, Silence(), self._books),
             )
         except ClientGoneError:
             return "withdrawn"
@@ -167,9 +169,10 @@ class Shadows:
         )
 
     def _room(self, job: Job) -> bool:
-        """Whether nothing waits, and the backend has slots to spare for a shadow's whole width."""
-        scheduler, slots = self._runtime.scheduler, self._backends[job.backend].slots
-        return not scheduler.waiting and scheduler.running(job.backend) + min(WIDTH, slots) <= slots
+        """Whether no client is at the backend, which has slots to spare for a shadow's whole width."""
+        slots = self._backends[job.backend].slots
+        free = slots - self._runtime.scheduler.running(job.backend)
+        return not self._runtime.clients.anyone(job.backend) and free >= min(WIDTH, slots)
 
     def _count(self, given: Given, outcome: ShadowOutcome) -> None:
         self._runtime.metrics.calibration.shadowed(given.job.profile.name, outcome)

@@ -182,9 +182,9 @@ async def test_the_share_is_drawn(shadowed: Any, scripted: Any) -> None:
     dice = iter([0.9, 0.2, 0.25, 0.24999])
     async with Client(shadowed(scripted(FOUR), shadow=0.25)) as client:
         client.gateway.shadows._draw = lambda: next(dice)
-        for _ in range(4):
+        for drawn in (0, 1, 1, 2):
             await client.ask()
-        await client.until(lambda: client.shadows("agreed") == 2)
+            await client.until(lambda drawn=drawn: client.shadows("agreed") == drawn)
         await asyncio.sleep(0.02)
         assert client.shadows("agreed") == 2
 
@@ -192,25 +192,27 @@ async def test_the_share_is_drawn(shadowed: Any, scripted: Any) -> None:
 # When
 
 
-async def test_it_is_not_begun_while_clients_wait(shadowed: Any, scripted: Any, script: Any) -> None:
-    """Nor where the backend has no room for it: the check is skipped, not put off."""
-    backend = scripted(script.says(FOUR, delay=0.05))
-    endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=2)
+@pytest.mark.parametrize("slots", [2, 32])
+async def test_it_is_not_begun_beside_clients(shadowed: Any, scripted: Any, script: Any, slots: int) -> None:
+    """However much room the backend has: the check is skipped, not put off."""
+    fast, slow = script.says(FOUR, delay=0.02), script.says(FOUR, delay=0.2)
+    backend = scripted(fast, fast, slow)
+    endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=slots)
     async with Client(shadowed(backend, backends=(endpoint,))) as client, asyncio.TaskGroup() as group:
         first = group.create_task(client.ask({"max_samples": 2}))
         await client.until(lambda: backend.open == 2)
         group.create_task(client.ask({"max_samples": 4}))
-        await client.until(lambda: client.gateway.runtime.scheduler.waiting)
         assert (await first).json()["compute"]["calibrated"]
         await client.until(lambda: client.shadows("skipped"))
         assert not [call for call in backend.calls if "-shadow-" in call.headers["x-request-id"]]
 
 
-async def test_it_gives_way_to_clients(shadowed: Any, scripted: Any, script: Any) -> None:
-    """A request that would have to wait for a shadow's slot gets it at once; what was spent is counted."""
+@pytest.mark.parametrize("slots", [2, 32])
+async def test_it_gives_way_to_clients(shadowed: Any, scripted: Any, script: Any, slots: int) -> None:
+    """Whoever arrives has the backend alone, room or not; what was spent is counted."""
     slow = script.says("so " * 50, delay=0.05)
     backend = scripted(FOUR, FOUR, slow, slow, FOUR)
-    endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=2)
+    endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=slots)
     async with Client(shadowed(backend, backends=(endpoint,))) as client:
         await client.ask({"max_samples": 2})
         await client.until(lambda: backend.open == WIDTH and len(backend.calls) == 4)
@@ -221,6 +223,14 @@ async def test_it_gives_way_to_clients(shadowed: Any, scripted: Any, script: Any
         assert backend.aborted == 2
         assert client.value("quorate_tokens_total", model="m", fate="shadow") > 0
         assert client.value("quorate_disconnects_total", stream="false") == 0
+
+
+async def test_clients_of_other_backends_do_not_matter(shadowed: Any, scripted: Any, script: Any) -> None:
+    """They share no engine with it."""
+    async with Client(shadowed(scripted(FOUR))) as client:
+        with client.gateway.runtime.clients.at("elsewhere"):
+            await client.ask()
+            await client.until(lambda: client.shadows("agreed"))
 
 
 async def test_it_ends_with_the_gateway(shadowed: Any, scripted: Any, script: Any) -> None:

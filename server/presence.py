@@ -1,0 +1,34 @@
+"""Which backends work for clients at the moment, so that whatever would only disturb them there can give way."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Presence:
+    """Clients' programs by backend."""
+
+    def __init__(self) -> None:
+        self._programs = Counter[str]()
+        self._present: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    @contextmanager
+    def at(self, backend: str) -> Iterator[None]:
+        """A client's program begins at this backend; it ends with the block."""
+        self._programs[backend] += 1
+        self._present[backend].set()
+        try:
+            yield
+        finally:
+            self._programs[backend] -= 1
+            if not self._programs[backend]:
+                self._present[backend].clear()
+
+    def anyone(self, backend: str) -> bool:
+        """Whether a client's program is at this backend."""
+        return self._programs[backend] > 0
+
+    async def someone(self, backend: str) -> None:
+        """Return as soon as a client's program is at this backend."""
+        await self._present[backend].wait()
