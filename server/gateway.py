@@ -148,7 +148,8 @@ async def opened(
         driven = {name: Leavable(backend, leaving) for name, backend in backends.items()}
         runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder)
         watch = DriftWatch(metrics, settings.shadow_samples)
-        profiles = Profiles(settings.profiles, metrics, watch.keep)
+        served = {model.name for model in settings.models}
+        profiles = Profiles(settings.profiles, metrics, watch.keep, served)
         profiles.open()
         gateway = Gateway(
             settings, backends, runtime, metrics, profiles, Shadows(settings, runtime, watch), {}, leaving, keep

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -50,10 +50,14 @@ class Profiles:
         folder: Where the files are (`*.json`); None: there are none.
         metrics: Gets what is loaded, in which version, and how many files could not be used.
         changed: Called with all profiles in use whenever they are others than before.
+        served: Names of the models that requests can ask for; None: any.
     """
 
-    def __init__(self, folder: Path | None, metrics: Metrics, changed: Changed) -> None:
+    def __init__(
+        self, folder: Path | None, metrics: Metrics, changed: Changed, served: Collection[str] | None = None
+    ) -> None:
         self._folder = folder
+        self._served = served
         self._metrics = metrics.calibration
         self._changed = changed
         self._files: Mapping[str, ProfileFile] = {}
@@ -111,7 +115,11 @@ class Profiles:
                 stays = "; the version before it stays in use" if kept else ""
                 log.warning("profile %s cannot be used: %s%s", name, reason, stays)
         for key, profile in index.items():
-            if self._index.get(key) != profile:
+            if self._index.get(key) == profile:
+                continue
+            if self._served is not None and key[0] not in self._served:
+                log.warning("profile %s is for model %s, which is not served", profile.name, key[0])
+            else:
                 log.info("profile %s is in use for model %s, task %s", profile.name, key[0], key[1] or "any")
         for key in self._index.keys() - index.keys():
             log.info("profile %s is no longer in use", self._index[key].name)

@@ -1,5 +1,6 @@
 """Settings: frozen, read once from TOML and the environment (`QUORATE_*`), passed in everywhere."""
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -212,6 +213,8 @@ def load(path: Path, **overrides: Any) -> Settings:
     for backend in backends if isinstance(backends, list) else ():
         if isinstance(backend, dict) and isinstance(backend.get("path"), str):
             backend["path"] = (path.parent / backend["path"]).resolve()
+    if path == DEMO:  # nobody chose it over the environment, as one chooses a file
+        data = {key: value for key, value in data.items() if key not in _in_environment()}
     try:
         return make({**data, **_given(overrides)})
     except SettingsError as error:
@@ -227,6 +230,12 @@ def make(values: Mapping[str, Any]) -> Settings:
         raise SettingsError(_sentence(error, given)) from error
     except ValueError as error:  # a variable that should hold JSON
         raise SettingsError(f"Environment: {error}; it must be JSON.") from error
+
+
+def _in_environment() -> set[str]:
+    """Settings that have a variable of their own."""
+    prefix = "QUORATE_"
+    return {name[len(prefix) :].lower() for name in os.environ if name.upper().startswith(prefix)}
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

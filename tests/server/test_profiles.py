@@ -187,6 +187,21 @@ async def test_a_link_that_breaks_keeps_the_profile(tmp_path: Path) -> None:
     assert (store.chosen(), store.count("failed")) == ("p", 0)
 
 
+async def test_a_profile_that_no_request_can_get_is_told(
+    tmp_path: Path, gateway_settings: Any, scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistyped model is the usual reason why nothing is calibrated: it is not called in use."""
+    write(tmp_path, profile("typo", model="M"))
+    write(tmp_path, profile("good"))
+    with caplog.at_level(logging.INFO, logger="quorate.profiles"):
+        async with opened(gateway_settings(profiles=tmp_path), lambda: 0, {"scripted": scripted("x")}):
+            pass
+    assert [record.getMessage() for record in caplog.records if record.name == "quorate.profiles"] == [
+        "profile good is in use for model m, task any",
+        "profile typo is for model M, which is not served",
+    ]
+
+
 def test_a_file_that_was_always_broken_keeps_nothing_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -104,3 +104,15 @@ def test_model_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('[[backends]]\nname = "b"\nkind = "embedded"\npath = "m.gguf"\n' + MODEL, encoding="utf-8")
     assert load(file).backends[0].path == tmp_path.resolve() / "m.gguf"
+
+
+@pytest.mark.parametrize("spelled", ["off", '"off"'])
+def test_a_variable_wins_over_the_demonstration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelled: str) -> None:
+    """Its settings are nobody's choice; a file is, and wins."""
+    file = tmp_path / "gateway.toml"
+    file.write_text('default_budget = "high"\n' + SOUND, encoding="utf-8")
+    assert load(DEMO).default_budget == "auto"
+    monkeypatch.setenv("QUORATE_DEFAULT_BUDGET", spelled)
+    assert load(DEMO).default_budget == "off"
+    assert load(DEMO).models[0].name == "reasoner-small"
+    assert load(file).default_budget == "high"
