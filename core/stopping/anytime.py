@@ -1,11 +1,14 @@
 """An anytime-valid test of the leader: after MMC (arXiv 2510.17472) and CITE (arXiv 2605.05873)."""
 
 from functools import lru_cache
-from math import comb
+from math import exp, inf, lgamma, log, pi
 
 from core.evidence import Evidence
 from core.stopping.parameters import Risk, certain_when, spelled
 from core.stopping.rule import Rule
+
+LARGEST = 709.0
+"""Above this exp overflows."""
 
 
 def anytime(delta: Risk = 0.05) -> Rule:
@@ -34,7 +37,8 @@ def e_value(votes: int, others: int) -> float:
     2^n B(votes + 1/2, others + 1/2) / B(1/2, 1/2) = C(2v, v) C(2o, o) / (2^n C(n, v)). Fixing the mixture before any
     vote makes it a martingale. Putting in the latest estimate of p and re-reading all past votes with it, as the script
     published with MMC does, is the maximum of the likelihood: its expectation grows beyond 1, and no bound holds.
-    7-0 is the first unanimous vote that reaches 20.
+    7-0 is the first unanimous vote that reaches 20. In logarithms, infinite where a float cannot hold it.
     """
     n = votes + others
-    return comb(2 * votes, votes) * comb(2 * others, others) / (comb(n, votes) << n)
+    value = n * log(2) + lgamma(votes + 0.5) + lgamma(others + 0.5) - lgamma(n + 1) - log(pi)
+    return exp(value) if value < LARGEST else inf

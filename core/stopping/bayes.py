@@ -1,8 +1,9 @@
 """Optimal Bayesian stopping (Huang, Ma and Zhou, ICML 2026, arXiv 2602.05395): a prior over the answers' shape."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import permutations
+from math import exp, inf, log
 
 from core.evidence import Evidence
 from core.stopping.parameters import SLACK, Threshold, certain_when, spelled
@@ -44,11 +45,22 @@ def mode_probability(lead: int, second: int, rest: int, *, shapes: Sequence[Atom
     a^lead b^second (1 - a - b)^rest over ordered pairs of shares, and the numerator over those where a is the largest
     (the paper's L-aggregated posterior with L = 3). Without a runner-up there is no second share to sum over.
     """
-    leading = total = 0.0
+    terms = list(_log_likelihoods(lead, second, rest, shapes))
+    peak = max(value for value, _ in terms)  # taken out before exp: hundreds of votes have no likelihood in a float
+    if peak == -inf:
+        return 0.0
+    leading = sum(exp(value - peak) for value, first in terms if first)
+    return leading / sum(exp(value - peak) for value, _ in terms)
+
+
+def _log_likelihoods(lead: int, second: int, rest: int, shapes: Sequence[Atom]) -> Iterator[tuple[float, bool]]:
+    """log of the weighted likelihood of every assignment, and whether its leader is the largest share."""
     for weight, shares in shapes:
         for a, b in permutations(range(len(shares)), 2) if second else ((i, i) for i in range(len(shares))):
-            others = max(0.0, 1 - shares[a] - shares[b]) ** rest if rest else 1.0
-            likelihood = weight * shares[a] ** lead * shares[b] ** second * others
-            total += likelihood
-            leading += likelihood if a == 0 else 0.0
-    return leading / total if total else 0.0
+            others = rest * _log(1 - shares[a] - shares[b]) if rest else 0.0
+            yield _log(weight) + lead * _log(shares[a]) + (second * _log(shares[b]) if second else 0.0) + others, a == 0
+
+
+def _log(share: float) -> float:
+    """The logarithm; minus infinity for what rounding made nothing of."""
+    return log(share) if share > 1e-12 else -inf

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from core.evidence import Evidence
 from core.types import StopReason
 
+LOOKED_AHEAD = 64
+"""Ballots up to which rules that read them are asked about samples to come."""
 Check = Callable[[Evidence], StopReason | None]
 
 
@@ -48,9 +50,12 @@ def fewest_to_stop(rule: Rule, evidence: Evidence, *, limit: int | None = None) 
     """How many samples must still complete, at the least, before the rule can stop: if all of them back the leader.
 
     Samples in flight beyond this number cannot be needed on the most favourable course, so they only buy latency.
-    At least 1; at most `limit`, and what remains.
+    At least 1; at most `limit`, and what remains. A rule that reads more than `LOOKED_AHEAD` ballots is not asked: it
+    would read all of them again for every step, and what is found only narrows the width, never the answer.
     """
     most = evidence.remaining if limit is None else min(limit, evidence.remaining)
+    if rule.ballots and len(evidence.ballots) > LOOKED_AHEAD:
+        return max(1, most)
     for more in range(1, most):
         if rule(evidence.agreed(more, ballots=rule.ballots)) is not None:
             return more
