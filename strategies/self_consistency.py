@@ -8,9 +8,9 @@ from core.budget import Budget
 from core.calibration import Profile
 from core.context import Context, Samples
 from core.evidence import Evidence
-from core.stopping.guards import at_least, curtailment, incomparable, truncating
+from core.stopping.guards import at_least, backed, curtailment, incomparable, truncating
 from core.stopping.names import rule_named
-from core.stopping.predictive import SETTLED, predictive, settled
+from core.stopping.predictive import BACKING, SETTLED, predictive, settled
 from core.stopping.rule import Rule, fewest_to_stop
 from core.types import Answer, Prompt, StopReason
 from core.votes import Votes
@@ -46,7 +46,7 @@ def _default(budget: Budget, profile: Profile, width: int) -> Rule:
     if budget.abstain:
         return until_answerable(budget, profile, width)
     if budget.certainty is None:
-        return curtailment() | predictive(SETTLED)
+        return curtailment() | (backed(BACKING) & predictive(SETTLED))
     return curtailment() | predictive(profile.threshold(budget.certainty, cap=budget.max_samples, width=width))
 
 

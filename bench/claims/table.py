@@ -238,6 +238,7 @@ CLAIMS: tuple[Claim, ...] = (
 UNCLAIMED: Mapping[str, str] = {
     "fixed": "the baseline of all others",
     "at-least": "a guard, not a rule of its own",
+    "backed": "a guard, not a rule of its own",
     "adaptive-consistency-dirichlet": "compared in 2305.11860, without a figure of its own that could be checked",
     "adaptive-consistency-crp": "named in 2305.11860; the definition is this project's",
     "adaptive-consistency-entropy": "compared in 2305.11860; not a test of the lead, like Certaindex",

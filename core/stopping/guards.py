@@ -41,6 +41,11 @@ def at_least(samples: Count) -> Rule:
     return Rule(f"at-least-{samples}", lambda e: StopReason.MAX_SAMPLES if e.finished >= samples else None)
 
 
+def backed(votes: Count) -> Rule:
+    """A guard for the left of `&`: true while the leader has at least so many votes."""
+    return Rule(f"backed-{votes}", lambda e: StopReason.MAX_SAMPLES if e.lead >= votes else None)
+
+
 def incomparable(after: int) -> Rule:
     """Stop when `after` whole samples gave no comparable answer: more of them cannot vote either.
 

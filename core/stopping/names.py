@@ -26,7 +26,7 @@ from core.stopping.consistency import (
     entropy_consistency,
     majority_consistency,
 )
-from core.stopping.guards import at_least, curtailment, fixed
+from core.stopping.guards import at_least, backed, curtailment, fixed
 from core.stopping.momentum import momentum
 from core.stopping.parameters import Bounds
 from core.stopping.predictive import predictive
@@ -40,6 +40,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "fixed": fixed,
     "curtailment": curtailment,
     "at-least": at_least,
+    "backed": backed,
     "adaptive-consistency": adaptive_consistency,
     "adaptive-consistency-dirichlet": dirichlet_consistency,
     "adaptive-consistency-crp": crp_consistency,

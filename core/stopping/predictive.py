@@ -8,8 +8,10 @@ from core.stopping.rule import Rule
 from core.stopping.urn import overtaking, reaching
 from core.types import StopReason
 
-SETTLED = 0.92
-"""Probability that the full budget would give the same answer at which the default rule stops (docs/performance.md)."""
+SETTLED = 0.91
+"""Probability that the full budget would give the same answer at which the default rule stops (docs/design.md)."""
+BACKING = 3
+"""Votes that the leader must have before it does: two of two are settled at small caps, and cost most of the loss."""
 CACHED = 1 << 17
 """States remembered: every one that budgets of up to 64 samples can reach in practice; about 20 MB when full."""
 

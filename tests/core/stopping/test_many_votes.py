@@ -20,7 +20,12 @@ from core.stopping.rule import LOOKED_AHEAD, Rule, fewest_to_stop
 from core.types import Confidence, StopReason
 
 CLOSE = [(740, 738), (800, 790), (1100, 1000), (5000, 4900)]
-SPELLED = {"certaindex": "certaindex-0.99", "certaindex-once": "certaindex-once-0.7", "at-least": "at-least-1000"}
+SPELLED = {
+    "certaindex": "certaindex-0.99",
+    "certaindex-once": "certaindex-once-0.7",
+    "at-least": "at-least-1000",
+    "backed": "backed-3",
+}
 SPELLED |= {"reward-mean": "reward-mean-1", "reward-max": "reward-max-1"}
 """Rules whose numbers have no defaults, with some that keep them from stopping at once."""
 
