@@ -27,7 +27,8 @@ charged.
   excludes zero.
 - **frontier**: accuracy minus that of fixed budgets which spend the same tokens, in percentage points, mean over pairs.
 - **oracle gap**: share of what a clairvoyant saves that the rule saves. The oracle makes one sample after the other, up
-  to the last change of the running majority; no rule can reach it.
+  to the last change of the running majority: the least that any rule could spend which stops only once the leader is,
+  and stays, the full budget's answer. A rule that gives up accuracy can spend less, and save more than 100 %.
 - **time**: decode steps from arrival to answer at equal speed per sample, relative to the whole budget at once.
 - Ties among all samples go to the one drawn first at every width, so that a lossless rule changes nothing.
 """

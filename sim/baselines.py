@@ -9,8 +9,10 @@ from sim.traces import Recorded
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The majority of one program's whole budget, and the least that any rule could have spent to give it.
+    """The majority of one program's whole budget, and the least that any rule could have spent to settle on it.
 
+    To settle is to stop only once the leader is, and stays, that majority; a rule that does not wait for it, or gives
+    another answer, can spend less.
     `longest` are the decode steps of the whole budget when all samples run at once and each token takes a step.
     """
 
@@ -57,6 +59,6 @@ def right(answer: str | None, samples: Sequence[Recorded]) -> bool:
 def oracle_share(fixed: float, rule: float, best: float) -> float:
     """Share of the oracle gap that a rule captures, in mean tokens: 0 spends the whole budget, 1 equals the oracle.
 
-    Not a number where there is no gap.
+    Above 1 for a rule that stops before the answer is settled. Not a number where there is no gap.
     """
     return (fixed - rule) / (fixed - best) if fixed != best else nan

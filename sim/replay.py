@@ -122,9 +122,11 @@ def evaluate(
 
 
 def oracle(trace: Sequence[Question], *, cap: int, orders: int = 20, seed: int = 0) -> Figures:
-    """The least any rule could spend, one sample after the other, to answer as the whole budget would.
+    """The label-free clairvoyant oracle: one sample after the other until the leader is, and stays, the whole answer.
 
-    No rule can reach it: it knows the samples to come. Its accuracy is that of the whole budget in the same orders.
+    The least that any rule could spend which stops only there; it knows the samples to come. A rule that also stops on
+    another answer, or before the lead is final, can spend less. Its accuracy is that of the whole budget in the same
+    orders.
     """
     source = TraceSource(draw(trace, cap=cap, orders=orders, seed=seed))
     found = [baseline(samples) for samples in source.draws.values()]
