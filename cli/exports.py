@@ -32,6 +32,11 @@ def matplotlib() -> ModuleType:
     return optional("matplotlib.figure", "--plots", "bench")
 
 
+def ticker() -> ModuleType:
+    """Its module of the axes' ticks."""
+    return optional("matplotlib.ticker", "--plots", "bench")
+
+
 def write_json(records: Sequence[Record], path: Path) -> None:
     """A list of objects. Raises `OSError`."""
     rows = [record.row() for record in records]

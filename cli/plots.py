@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.exports import matplotlib
+from cli.exports import matplotlib, ticker
 from cli.jobs import Trace
 from sim.plan import Measured
 from sim.records import Record, Whole, mean
@@ -43,6 +43,7 @@ def frontiers(panels: Sequence[Panel], path: Path) -> Path:
         axis.plot([e.oracle_tokens for e in best], [e.accuracy for e in best], "*--", color="k", label="oracle")
         axis.set(title=f"{title}, caps {', '.join(map(str, caps))}, width {width}", ylabel="accuracy")
         axis.set(xlabel="tokens a question, aborted ones charged", xscale="log")
+        sparse(axis)
     return _saved(figure, axes, path)
 
 
@@ -61,6 +62,7 @@ def makespans(panels: Sequence[Panel], path: Path) -> Path:
             axis.plot(whole[cap].makespan, whole[cap].tokens, "D", color="k", label=f"all {cap} at once")
         axis.set(title=f"{title}, cap {cap}", xlabel="makespan, decode steps (numbers: width)", xscale="log")
         axis.set(ylabel="tokens a question, aborted ones charged")
+        sparse(axis)
     return _saved(figure, axes, path)
 
 
@@ -73,6 +75,18 @@ def _line(axis: Any, points: Any, style: str, label: str, **how: Any) -> None:
     """Accuracy against tokens of these, from the cheapest to the dearest."""
     known = sorted((point.tokens, point.accuracy) for point in points)
     axis.plot([tokens for tokens, _ in known], [accuracy for _, accuracy in known], style, label=label, **how)
+
+
+def sparse(axis: Any) -> None:
+    """1, 2 and 5 of each decade on the x axis, in full: the usual labels of a short range run into one another.
+
+    Within a factor of four there may be none of them: then a few round numbers.
+    """
+    low, high = axis.get_xlim()
+    few = high < 4 * low
+    axis.xaxis.set_major_locator(ticker().MaxNLocator(4) if few else ticker().LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ticker().FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    axis.xaxis.set_minor_formatter(ticker().NullFormatter())
 
 
 def _canvas(panels: int) -> tuple[Any, Sequence[Any]]:
