@@ -12,9 +12,9 @@ from bench.rules_page import overall, page
 from cli.exports import write_json
 from cli.jobs import Trace, cores
 from cli.plots import frontiers, makespans
-from cli.replay import measured, traces
+from cli.replay import figures, measured, traces
 from sim.plan import Measured, Plan
-from sim.records import Record, mean, records
+from sim.records import Record, mean
 from sim.summary import REFERENCE
 
 HOME = Path(__file__).parent
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     short = arguments.short
     wanted = Plan(RULES, CAPS[:2], WIDTHS, 3) if short else Plan(RULES, CAPS, WIDTHS, arguments.orders)
     found = measured(traces(files(arguments.folder, short=short), wanted, arguments.split), arguments.jobs)
-    rows = [record for trace, whole in found for record in records(trace.name, whole, trace.plan)]
+    rows = [record for trace, whole in found for record in figures(trace, whole)]
     print("\n".join(overall(rows)))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(rows, arguments.out)

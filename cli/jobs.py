@@ -19,11 +19,15 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Questions with recorded samples, under the name that records carry, and what to replay on them."""
+    """Questions with recorded samples, under the name that records carry, and what to replay on them.
+
+    Without `labels` right is what the majority of all that was recorded says (`sim.traces.by_agreement`).
+    """
 
     name: str
     questions: Sequence[Question]
     plan: Plan
+    labels: bool = True
 
     @property
     def work(self) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from cli.exports import MissingLibrary, matplotlib, pyarrow, write_json, write_parquet
 from cli.jobs import Progress, Trace, cores, replay
@@ -22,6 +23,7 @@ from strategies.self_consistency import DEFAULT
 RULES = (DEFAULT, "adaptive-consistency-0.95", "certaindex-0.7@5", "esc-5", "curtailment", "fixed")
 CAPS, WIDTHS = (8, 16), (1, 8)
 FAILED, INTERRUPTED = 1, 130
+T = TypeVar("T")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +51,19 @@ def rules(text: str) -> list[str]:
             _ = name == DEFAULT or rule_named(name)
         except InvalidRequest as error:
             raise argparse.ArgumentTypeError(error.message) from None
-    return names
+    return some(names)
+
+
+def some(values: list[T]) -> list[T]:
+    """The values of a list, of which there is at least one: nothing is no way to ask for the defaults."""
+    if not values:
+        raise argparse.ArgumentTypeError("the list is empty")
+    return values
 
 
 def counts(text: str) -> list[int]:
     """Positive numbers, separated by commas."""
-    return [count(number) for number in text.split(",") if number.strip()]
+    return some([count(number) for number in text.split(",") if number.strip()])
 
 
 def count(text: str) -> int:
@@ -76,16 +85,20 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         check(arguments)
         found = measured(traces(arguments.files, plan(arguments), arguments.split), arguments.jobs)
-        rows = [record for trace, whole in found for record in records(trace.name, whole, trace.plan)]
+        rows = [record for trace, whole in found for record in figures(trace, whole)]
+        print(*report(rows), sep="\n", flush=True)  # what was worked out is seen even where a file cannot be written
         write(found, rows, arguments)
-        for line in report(rows):
-            print(line)
     except (TraceError, OSError, MissingLibrary) as error:
         print(f"quorate replay: {said(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def figures(trace: Trace, whole: Measured) -> Iterator[Record]:
+    """The records of a trace."""
+    return records(trace.name, whole, trace.plan, labels=trace.labels)
 
 
 def said(error: Exception) -> str:
@@ -104,6 +117,10 @@ def check(arguments: argparse.Namespace) -> None:
     for path in (arguments.json, arguments.parquet):
         if path and not path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {path.parent}")
+        if path and path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, not a file")
+    if arguments.plots and arguments.plots.exists() and not arguments.plots.is_dir():
+        raise NotADirectoryError(f"{arguments.plots} is a file, not a folder")
 
 
 def plan(arguments: argparse.Namespace) -> Plan:
@@ -116,14 +133,16 @@ def plan(arguments: argparse.Namespace) -> Plan:
 def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trace]:
     """The traces with as much of the plan as their recordings allow; what is skipped is said on standard error.
 
-    Raises `TraceError` if a file cannot be replayed, or none is long enough.
+    Raises `TraceError` if a file cannot be replayed or is given twice, or none is long enough.
     """
+    each_once(files)
     stems = [file.name.removesuffix(".gz").removesuffix(".jsonl") for file in files]
     found = []
     for file, stem in zip(files, stems, strict=True):
         name = stem if stems.count(stem) == 1 else str(file)
-        questions = [question for question in replayable(file, name) if split in ("all", half(question))]
-        trace = Trace(name, questions, wanted.within(shortest(questions)))
+        labels = has_labels(file, name)
+        questions = [question for question in replayable(file, labels=labels) if split in ("all", half(question))]
+        trace = Trace(name, questions, wanted.within(shortest(questions)), labels)
         for cap in wanted.caps:
             if cap not in trace.plan.caps:
                 print(f"{name}: skipped at cap {cap}, {shortest(questions)} samples are recorded", file=sys.stderr)
@@ -135,12 +154,26 @@ def traces(files: Sequence[Path], wanted: Plan, split: str = "all") -> list[Trac
     return found
 
 
-def replayable(file: Path, name: str) -> Sequence[Question]:
-    """The questions of a file. Without any labels, right is what the majority of all that was recorded says."""
+def each_once(files: Sequence[Path]) -> None:
+    """Raises `TraceError` if a file is there twice, by whatever path: it would weigh double in every mean."""
+    seen: set[Path] = set()
+    for file in files:
+        if file.resolve() in seen:
+            raise TraceError(f"{file} is given twice")
+        seen.add(file.resolve())
+
+
+def has_labels(file: Path, name: str) -> bool:
+    """Whether the file says what is right; it is said on standard error if not."""
     if labelled(file):
-        return load(file)
+        return True
     print(f"{name}: no labels, so right is what the majority of all its recorded samples says", file=sys.stderr)
-    return by_agreement(load(file, labels=False))
+    return False
+
+
+def replayable(file: Path, *, labels: bool) -> Sequence[Question]:
+    """The questions of a file. Without labels, right is what the majority of all that was recorded says."""
+    return load(file) if labels else by_agreement(load(file, labels=False))
 
 
 def note_blind(trace: Trace) -> None:

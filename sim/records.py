@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from math import isnan
 from typing import Any
@@ -24,7 +24,8 @@ class Record:
     `makespan` is in decode steps, at equal speed per sample: a token takes one step, whatever else runs;
     `makespan_parallel` that of the whole budget at once. `accuracy_change` is against the fixed budget, with the bounds
     of a 95 % bootstrap interval over questions. `agreement` is the share of programs that gave the fixed answer.
-    `accuracy_frontier` is what fixed budgets make of the same tokens (`on_frontier`).
+    `accuracy_frontier` is what fixed budgets make of the same tokens (`on_frontier`). Without `labels` nobody said what
+    is right, and every accuracy is the agreement with the majority of all that was recorded.
     """
 
     trace: str
@@ -51,6 +52,7 @@ class Record:
     accuracy_frontier: float
     certainty: float | None
     seed: int
+    labels: bool = True
 
     @property
     def setting(self) -> Setting:
@@ -78,11 +80,12 @@ def mean(fixed: Sequence[Fixed], orders: int) -> Whole:
     return Whole(*(sum(column) / (len(fixed) * orders) for column in zip(*fixed, strict=True)))
 
 
-def records(trace: str, measured: Measured, plan: Plan) -> Iterator[Record]:
-    """One record per setting, in the order of the plan."""
+def records(trace: str, measured: Measured, plan: Plan, *, labels: bool = True) -> Iterator[Record]:
+    """One record per setting, in the order of the plan; `labels` as `Record` has it."""
     frontier = [mean(fixed, plan.orders) for fixed in measured.fixed.values()]
     for setting, ruled in measured.ruled.items():
-        yield _record(trace, setting, ruled, measured.fixed[setting.cap], frontier, plan)
+        record = _record(trace, setting, ruled, measured.fixed[setting.cap], frontier, plan)
+        yield record if labels else replace(record, labels=False)
 
 
 def _record(

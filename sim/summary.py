@@ -99,8 +99,9 @@ def report(records: Sequence[Record]) -> Iterator[str]:
 def heading(record: Record) -> str:
     """What all rules of a trace and cap have in common."""
     r = record
+    right = "right" if r.labels else "agreeing with the majority of all recorded (no labels)"
     return (
-        f"{r.trace}, cap {r.cap}: {r.questions} questions x {r.orders} orders; fixed {r.accuracy_fixed:.3f} right, "
+        f"{r.trace}, cap {r.cap}: {r.questions} questions x {r.orders} orders; fixed {r.accuracy_fixed:.3f} {right}, "
         f"{r.tokens_fixed:,.1f} tokens a question, {r.makespan_parallel:,.1f} decode steps all at once; "
         f"oracle {r.oracle_tokens:,.1f} tokens, {r.oracle_samples:.2f} samples"
     )

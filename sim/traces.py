@@ -90,10 +90,10 @@ def _agreeing(samples: Sequence[Recorded]) -> Iterator[Recorded]:
 
 
 def _opened(path: Path) -> IO[str]:
-    """By what the file is, not by what it is called."""
+    """By what the file is, not by what it is called; a mark of byte order, as some editors write it, is no content."""
     with path.open("rb") as file:
         zipped = file.read(len(GZIP)) == GZIP
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
+    return gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig")
 
 
 def _parse(path: Path, lines: Iterable[str], labels: bool) -> Iterator[Question]:
@@ -123,7 +123,7 @@ def _recorded(sample: Mapping[str, Any], labels: bool) -> Recorded:
         correct = False
     if not isinstance(correct, bool):
         raise TypeError("a sample has no flag 'correct' that is true or false")
-    if not isinstance(tokens, int) or tokens < 0:
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
         raise TypeError("a sample has no count of its 'tokens'")
     found = sample.get("confidence")
     confidence = None if found is None else Confidence(**{name: value + 0 for name, value in found.items()})

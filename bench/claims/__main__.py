@@ -21,7 +21,7 @@ from sim.plan import Plan, Setting
 from sim.records import Record, records
 from sim.traces import Question, load
 
-LEFT_OUT = ("oracle_tokens", "oracle_gap_share", "oracle_samples", "certainty", "seed", "tokens_saved")
+LEFT_OUT = ("oracle_tokens", "oracle_gap_share", "oracle_samples", "certainty", "seed", "tokens_saved", "labels")
 """Fields of a record that no check reads, or that follow from others."""
 INSIDE = HOME / "results" / "inside.json"
 """What `bench.inside` measured through the gateway."""

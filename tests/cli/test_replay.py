@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from cli.exports import matplotlib
 from cli.main import main
+from cli.plots import sparse
 from sim.traces import half, load
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,8 @@ def test_a_record_holds_what_was_promised(written, small):
     assert list(record)[: len(KEYS)] == KEYS
     expected = ["small", "at-least-2", 4, 1, 1, 3, 1, 1, 20, 40, 10, 2 / 3, 20, 10]
     assert [record[key] for key in KEYS] == expected
+    assert list(record)[-1] == "labels"
+    assert record["labels"] is True
 
 
 def test_without_labels_the_majority_of_everything_recorded_is_right(written, tmp_path, capsys):
@@ -63,8 +68,10 @@ def test_without_labels_the_majority_of_everything_recorded_is_right(written, tm
     samples = [{"answer": answer, "correct": None, "tokens": 5} for answer in "aaab"]
     path.write_text(json.dumps({"id": "q", "samples": samples}) + "\n", encoding="utf-8")
     [record] = written(path, "--rule", "fixed", "--cap", 4, "--width", 1, *QUICK)
-    assert record["accuracy"] == 1
-    assert "no labels" in capsys.readouterr().err
+    assert (record["accuracy"], record["labels"]) == (1, False)
+    out, err = capsys.readouterr()
+    assert "no labels" in err
+    assert "fixed 1.000 agreeing with the majority of all recorded (no labels)" in out
 
 
 def test_there_is_a_record_for_every_setting(written):
@@ -158,6 +165,25 @@ def test_the_table_says_what_was_found(small, capsys):
     assert not err
 
 
+def test_the_table_is_printed_even_if_a_file_cannot_be_written(small, capsys, monkeypatch, tmp_path):
+    """What was worked out is not lost with the disk that is full."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "out.json")
+
+    monkeypatch.setattr("cli.replay.write_json", full)
+    assert replay(small, "--cap", 4, "--json", tmp_path / "out.json", *QUICK) == 1
+    out, err = capsys.readouterr()
+    assert "small, cap 4: 1 questions" in out
+    assert err == "quorate replay: out.json: No space left on device\n"
+
+
+def test_a_mark_of_byte_order_is_no_content(written, small):
+    """Editors write one at the front of a file."""
+    small.write_bytes(b"\xef\xbb\xbf" + small.read_bytes())
+    assert written(small, "--rule", "fixed", "--cap", 4, *QUICK)[0]["questions"] == 1
+
+
 def test_a_progress_bar_is_shown_on_a_terminal(small, capsys, monkeypatch):
     """On standard error, so that the table can be piped."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -171,6 +197,7 @@ def test_a_progress_bar_is_shown_on_a_terminal(small, capsys, monkeypatch):
     ("content", "expected"),
     [
         ('{"id": "q", "samples": [{"answer": "A", "correct": true}]}', "t.jsonl:1: "),
+        ('{"id": "q", "samples": [{"answer": "A", "correct": true, "tokens": true}]}', "t.jsonl:1: "),
         ("", "t.jsonl: no questions"),
         ('{"id": "q", "samples": []}', "no file has as many recorded samples as the smallest cap"),
     ],
@@ -192,9 +219,12 @@ def test_an_unusable_file_is_one_line(tmp_path, capsys, content, expected):
     [
         (["no-such-file"], "no-such-file: No such file or directory"),
         ([DATA, "--json", "no/such/folder/out.json"], "there is no folder no/such/folder"),
+        ([DATA, "--json", DATA.parent], f"{DATA.parent} is a folder, not a file"),
+        ([DATA, "--plots", DATA], f"{DATA} is a file, not a folder"),
+        ([DATA, DATA.parent / ".." / "data" / DATA.name], f"{DATA.parent / '..' / 'data' / DATA.name} is given twice"),
     ],
 )
-def test_a_path_that_does_not_exist_is_one_line(arguments, expected, capsys):
+def test_a_path_that_will_not_do_is_one_line(arguments, expected, capsys):
     """Status 1, before any work is done."""
     assert replay(*arguments) == 1
     assert capsys.readouterr() == ("", f"quorate replay: {expected}\n")
@@ -204,6 +234,8 @@ def test_a_path_that_does_not_exist_is_one_line(arguments, expected, capsys):
     ("arguments", "expected"),
     [
         (["--rules", "no-such-rule"], "Unknown rule 'no-such-rule'. Known: "),
+        (["--rules", ","], "the list is empty"),
+        (["--caps", ""], "the list is empty"),
         (["--caps", "8,0"], "'0' is not a whole number above 0"),
         (["--widths", "x"], "'x' is not a whole number above 0"),
         (["--certainty", "2"], "2 is not above 0 and at most 1"),
@@ -265,3 +297,19 @@ def test_what_the_readme_shows_runs(monkeypatch, capsys):
     [(_, *arguments)] = documented()
     assert main(arguments) == 0
     assert "mcqa-gpt35-20, cap 16: 20 questions x 20 orders" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("low", [1, 30, 150, 400, 550])
+@pytest.mark.parametrize("span", [1.5, 4, 20, 200])
+def test_labels_of_a_logarithmic_axis_keep_apart(low, span):
+    """Two at least, whatever the range, and none touches the next."""
+    figure = matplotlib().Figure(figsize=(6.2, 4.4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([low, low * span], [0, 1])
+    axis.set(xscale="log")
+    sparse(axis)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axis.get_xticklabels(which="both") if label.get_text()]
+    inside = [box for box in boxes if axis.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1 + 1]
+    assert len(inside) > 1
+    assert all(left.x1 < right.x0 for left, right in pairwise(sorted(inside, key=lambda box: box.x0)))
