@@ -3,9 +3,10 @@
 import pytest
 
 from core.budget import Budget
+from core.calibration import Abstention, Profile
 from core.errors import BackendBroken, BackendRejected, NoAnswer
 from core.program import Program
-from core.types import Answer, Outcome, Prompt, StopReason, Usage
+from core.types import Answer, Outcome, Prompt, Sample, StopReason, Usage
 
 
 def step(coroutine):
@@ -307,3 +308,14 @@ def test_an_end_wakes_the_strategy(desk):
     desk.finish(0)
     assert desk.wakes == 1
     run.close()
+
+
+@pytest.mark.parametrize(("width", "reason"), [(8, StopReason.DEADLINE), (9, StopReason.ABSTAINED)])
+def test_at_the_deadline_a_level_holds_for_the_width_that_the_program_had(desk, width, reason):
+    """Wider than it was certified for, the target is taken at its word, which 0.8 falls short of."""
+    program = desk.open(max_samples=16, abstain=True)
+    program.profile = Profile(abstentions=(Abstention(0.95, 0.7, 0.05, 300),), cap=16, width=8)
+    program.fan_out(16, width=width)
+    sample = Sample(0, Outcome.FINISHED, "a")
+    program.report(Answer(sample, StopReason.DEADLINE, certainty=0.8, calibrated=True))
+    assert program.at_deadline().stop_reason is reason
