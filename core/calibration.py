@@ -17,6 +17,9 @@ from core.stopping.predictive import stays
 FLOOR = 1e-6
 """Probabilities are kept this far from 0 and 1, so that their log-odds exist."""
 
+CLOSE = 1e-9
+"""Signals that differ by no more are the same."""
+
 
 class Target(StrEnum):
     """What a calibrated certainty is the probability of."""
@@ -62,7 +65,8 @@ class Profile:
     `weights` and `intercept` make one log-odds score of the named signals (`SIGNALS`), `knots` (score as a
     probability, calibrated probability; both rising) map it on. `reference` is the budget, in samples, that
     agreement was measured against. It was fitted on runs of at most `cap` samples, `width` of them in flight.
-    `model` and `task` say what it is for.
+    `fitted` is the worst value of each signal that was seen in it: of what is worse nothing was learned. `model` and
+    `task` say what it is for.
     """
 
     name: str = "uncalibrated"
@@ -71,6 +75,7 @@ class Profile:
     intercept: float = 0.0
     weights: tuple[tuple[str, float], ...] = ()
     knots: tuple[tuple[float, float], ...] = ()
+    fitted: tuple[tuple[str, float], ...] = ()
     bounds: tuple[Bound, ...] = ()
     abstentions: tuple[Abstention, ...] = ()
     cap: int = 0
@@ -90,6 +95,13 @@ class Profile:
         if not self.calibrated:
             return beta_certainty(evidence.lead, evidence.second)
         return self.mapped({name: SIGNALS[name](evidence, self.reference) for name, _ in self.weights})
+
+    def covers(self, evidence: Evidence) -> bool:
+        """Whether its certainty of this evidence is calibrated: no signal is worse than any that was fitted."""
+        if not self.calibrated or not evidence.counts:
+            return self.calibrated
+        seen = ((sense(name), SIGNALS[name](evidence, self.reference), worst) for name, worst in self.fitted)
+        return all(better * value >= better * worst - CLOSE for better, value, worst in seen)
 
     def mapped(self, signals: Mapping[str, float]) -> float:
         """The calibrated probability that these signals mean; the weighted ones must be there, and knots."""
@@ -172,6 +184,11 @@ SIGNALS: Mapping[str, Callable[[Evidence, int], float]] = {
     "confidence": confidence,
 }
 """Name to signal, of the evidence and the reference budget: the one line to add."""
+
+
+def sense(signal: str) -> int:
+    """1 for a signal that speaks for the leader where it is high, -1 for one that speaks for it where it is low."""
+    return -1 if signal == silence.__name__ else 1
 
 
 def log_odds(probability: float) -> float:

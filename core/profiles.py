@@ -13,7 +13,7 @@ FORMAT = 1
 FIELDS = (
     "format",
     *("name", "model", "task", "target", "reference", "cap", "width"),
-    *("intercept", "weights", "knots", "bounds", "abstentions", "account"),
+    *("intercept", "weights", "knots", "fitted", "bounds", "abstentions", "account"),
 )
 MOST = 1e6
 """Numbers are this large at most: a weight beyond it is a mistake."""
@@ -43,6 +43,7 @@ def encode(profile: Profile, account: Mapping[str, Any] | None = None) -> dict[s
         "intercept": profile.intercept,
         "weights": dict(profile.weights),
         "knots": [list(knot) for knot in profile.knots],
+        "fitted": dict(profile.fitted),
         "bounds": [asdict(bound) for bound in profile.bounds],
         "abstentions": [asdict(each) for each in profile.abstentions],
         "account": dict(account or {}),
@@ -63,8 +64,9 @@ def decode(document: Any) -> Profile:
         target=_target(known.get("target")),
         reference=_whole(known, "reference", WIDEST),
         intercept=_number(known.get("intercept", 0.0), "intercept", -MOST),
-        weights=_weights(_object(known.get("weights", {}), "weights")),
+        weights=_signals(_object(known.get("weights", {}), "weights"), "weights"),
         knots=_knots(_list(known, "knots")),
+        fitted=_signals(_object(known.get("fitted", {}), "fitted"), "fitted"),
         bounds=_certified(known, "bounds", lambda each: Bound(**each), "settled"),
         abstentions=_certified(known, "abstentions", lambda each: Abstention(**each), "least"),
         cap=_whole(known, "cap", WIDEST),
@@ -81,24 +83,28 @@ def _target(value: Any) -> Target:
         raise ProfileError(f"target: must be one of {', '.join(Target)}, not {value!r}") from None
 
 
-def _weights(found: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+def _signals(found: Mapping[str, Any], field: str) -> tuple[tuple[str, float], ...]:
     for name in found:
         if name not in SIGNALS:
-            raise ProfileError(f"weights.{name}: no such signal; known: {', '.join(SIGNALS)}")
-    return tuple((name, _number(value, f"weights.{name}", -MOST)) for name, value in found.items())
+            raise ProfileError(f"{field}.{name}: no such signal; known: {', '.join(SIGNALS)}")
+    return tuple((name, _number(value, f"{field}.{name}", -MOST)) for name, value in found.items())
 
 
 def _knots(found: Sequence[Any]) -> tuple[tuple[float, float], ...]:
     knots = []
     for place, knot in enumerate(found):
-        if not isinstance(knot, Sequence) or isinstance(knot, str) or len(knot) != len(("score", "certainty")):
-            raise ProfileError(f"knots[{place}]: must be a pair of numbers")
-        score, certainty = (_number(value, f"knots[{place}]", 0.0, 1.0) for value in knot)
-        knots.append((score, certainty))
+        knots.append(_pair(knot, f"knots[{place}]"))
     for place, (before, after) in enumerate(pairwise(knots), 1):
         if after[0] <= before[0] or after[1] < before[1]:
             raise ProfileError(f"knots[{place}]: scores must rise, and certainties must not fall")
     return tuple(knots)
+
+
+def _pair(found: Any, field: str) -> tuple[float, float]:
+    if not isinstance(found, Sequence) or isinstance(found, str) or len(found) != len(("score", "certainty")):
+        raise ProfileError(f"{field}: must be a pair of numbers")
+    first, second = (_number(value, field, 0.0, 1.0) for value in found)
+    return first, second
 
 
 def _certified(known: Mapping[str, Any], field: str, make: Callable[[dict[str, Any]], T], level: str) -> tuple[T, ...]:

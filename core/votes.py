@@ -72,7 +72,7 @@ class Votes:
 
     def answer(self, stop_reason: StopReason, settled: float | None = None) -> Answer:
         """The tally as it stands, as an answer; `settled` is the probability that the full budget would give it."""
-        calibrated = self.profile.calibrated
+        calibrated = self.profile.covers(self.evidence(remaining=0))
         return Answer(self.selected, stop_reason, self.certainty, self.distribution, settled, calibrated)
 
 

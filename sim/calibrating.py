@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import log
 from typing import TypeVar
 
-from core.calibration import Profile, Target, interpolated
+from core.calibration import Profile, Target, interpolated, sense, votes
 from sim.fitting import Case, Score, logistic, merged, rising_knots
 from sim.observing import Seen
 
@@ -48,7 +48,15 @@ def fit(groups: Sequence[Group], base: Profile) -> Profile:
     cases = [_cases(group, names, judged_by(base.target)) for group in groups]
     score = logistic(_all(cases))
     knots = rising_knots(_points(score, _all(cases))) if bends(cases) else STRAIGHT
-    return replace(base, intercept=score.intercept, weights=tuple(zip(names, score.weights, strict=True)), knots=knots)
+    weights = tuple(zip(names, score.weights, strict=True))
+    return replace(base, intercept=score.intercept, weights=weights, knots=knots, fitted=_worst(voted, names))
+
+
+def _worst(voted: Iterable[Seen], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Of each signal the value that speaks least for the leader; few votes do not make it contested."""
+    seen = [each.signals for each in voted if each.signals is not None]
+    compared = [name for name in names if name != votes.__name__]
+    return tuple((name, sense(name) * min(sense(name) * each[name] for each in seen)) for name in compared)
 
 
 def bends(cases: Sequence[Sequence[Case]]) -> bool:

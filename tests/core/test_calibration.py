@@ -15,6 +15,7 @@ from core.calibration import (
     confidence,
     interpolated,
     log_odds,
+    share,
     silence,
     standing,
 )
@@ -141,3 +142,19 @@ def test_with_a_positive_weight_more_votes_for_the_leader_never_lower_certainty(
         profile.certainty(evidence(votes, second) if second else evidence(votes)) for votes in (lead, lead + more)
     )
     assert after >= before - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("votes", "finished", "covered"),
+    [((2, 2), 4, False), ((3, 2), 5, False), ((7, 2), 9, True), ((32,), 32, True), ((7, 2), 14, False), ((), 3, True)],
+)
+def test_what_is_worse_than_all_that_was_fitted_is_not_calibrated(votes, finished, covered):
+    """A contested vote among clear ones, more silence than ever; what is clearer than all of them is covered."""
+    fitted = (("share", share(evidence(3, 1), 8)), ("silence", silence(evidence(3, finished=4), 8)))
+    profile = Profile(weights=(("share", 1.0),), knots=EVEN, fitted=fitted)
+    assert profile.covers(evidence(*votes, finished=finished)) == covered
+
+
+def test_without_knots_nothing_is_covered():
+    """No score was fitted at all."""
+    assert not Profile().covers(evidence(3))

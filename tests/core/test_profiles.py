@@ -34,6 +34,7 @@ PROFILES = st.builds(
     intercept=st.floats(-100, 100),
     weights=WEIGHTS,
     knots=st.lists(st.tuples(SHARES, SHARES), max_size=12).map(rising),
+    fitted=WEIGHTS,
     bounds=st.lists(st.builds(Bound, SHARES, SHARES, SHARES, COUNTS), max_size=3).map(tuple),
     abstentions=st.lists(st.builds(Abstention, SHARES, SHARES, SHARES, COUNTS), max_size=3).map(tuple),
 )
@@ -81,6 +82,9 @@ def test_a_document_has_the_documented_fields():
         ({"knots": [[0.1, 1.5]]}, "knots[0]: must be a number from 0 to 1"),
         ({"knots": [[0.1, 0.5], [0.1, 0.6]]}, "knots[1]: scores must rise"),
         ({"knots": [[0.1, 0.5], [0.2, 0.4]]}, "knots[1]: scores must rise, and certainties must not fall"),
+        ({"fitted": [0.5]}, "fitted: must be an object"),
+        ({"fitted": {"mood": 1.0}}, "fitted.mood: no such signal"),
+        ({"fitted": {"share": float("nan")}}, "fitted.share: must be a number"),
         ({"bounds": [3]}, "bounds[0]: must be an object"),
         ({"bounds": [{"certainty": 0.9, "delta": 0.1}]}, "bounds[0].settled: must be a number"),
         ({"bounds": [{"certainty": 0.9, "delta": 0.1, "settled": 2}]}, "bounds[0].settled: must be a number"),

@@ -290,6 +290,16 @@ def test_a_stated_certainty_is_the_profiles_to_keep(gateway: Any, scripted: Any,
     assert votes[0] < 3 < votes[1]
 
 
+def test_a_tie_that_was_never_seen_is_not_calibrated(gateway: Any, scripted: Any, tmp_path: Path) -> None:
+    """Where all that the profile learned from were clear votes, its certainty of another one is no probability."""
+    write(tmp_path, profile("clear", says=0.95, fitted=(("share", 0.5),)))
+    four, five = "The answer is 4", "The answer is 5"
+    for said, calibrated in (((four, four, five, five), False), ((four,), True)):
+        client = gateway(scripted(*said), profiles=tmp_path)
+        compute = ask(client, compute_budget={"max_samples": 4, "min_samples": 4})
+        assert (compute["certainty"], compute["calibrated"], compute["profile"]) == (0.95, calibrated, "clear")
+
+
 def test_the_certified_level_is_named(gateway: Any, scripted: Any, tmp_path: Path) -> None:
     """Where the profile asks more of an answer than the client did, that is what a withheld one fell short of."""
     level = Abstention(certainty=0.9, least=0.97, delta=0.05, questions=300)

@@ -64,6 +64,7 @@ def test_a_fit_predicts_other_questions():
     """A logistic truth needs no knots, and is kept on questions that were not seen."""
     profile = fit(answers("fit", 600, sigmoid), Profile(reference=8))
     assert [name for name, _ in profile.weights] == list(BLACK_BOX)
+    assert -2 <= dict(profile.fitted)["share"] < -1.9, "the worst that was seen"
     found = reliability([statements(profile, group) for group in answers("other", 600, sigmoid)])
     assert found.ece < 0.03
 
