@@ -5,13 +5,13 @@ Writes the findings with the records behind them, and a page.
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 
-from bench.claims.claim import Claim, Finding, Live, Replays, checked
+from bench.claims.claim import HELD, Claim, Finding, Live, Replays, checked
 from bench.claims.page import page
 from bench.claims.table import CLAIMS, UNCLAIMED
 from bench.rules import DOCS, HOME, files
@@ -19,7 +19,7 @@ from cli.jobs import Trace, cores
 from cli.replay import measured, shortest
 from sim.plan import Plan, Setting
 from sim.records import Record, records
-from sim.traces import Question, load
+from sim.traces import Question, half, load
 
 LEFT_OUT = ("oracle_tokens", "oracle_gap_share", "oracle_samples", "certainty", "seed", "tokens_saved", "labels")
 """Fields of a record that no check reads, or that follow from others."""
@@ -73,13 +73,19 @@ def replayed(
     claims = tuple(claims)
     traces = [
         Trace(name, questions, plan)
-        for name, questions in sets.items()
+        for name, questions in [*sets.items(), *held(sets)]
         for plan in plans(name, questions, claims, orders)
     ]
     rows = [row for trace, whole in measured(traces, jobs) for row in records(trace.name, whole, trace.plan)]
     samples = [sample for questions in sets.values() for question in questions for sample in question.samples]
     confident = sum(sample.confidence is not None for sample in samples)
     return Replays(rows, samples=len(samples), confidences=confident, live=modes)
+
+
+def held(sets: Mapping[str, Sequence[Question]]) -> Iterator[tuple[str, Sequence[Question]]]:
+    """The sets once more, with the questions alone on which nothing was fitted."""
+    for name, questions in sets.items():
+        yield name + HELD, [question for question in questions if half(question) == "b"]
 
 
 def live(path: Path) -> dict[str, Live]:

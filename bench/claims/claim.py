@@ -29,21 +29,28 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The recordings that a claim can be checked on: all but those whose names start like this."""
+    """The recordings that a claim can be checked on: all but those whose names start like this.
+
+    With `held` only the halves of them that nothing was fitted on, which have names of their own (`HELD`).
+    """
 
     label: str
     without: tuple[str, ...] = ()
+    held: bool = False
 
     def __contains__(self, trace: str) -> bool:
-        return not trace.startswith(self.without)
+        return trace.endswith(HELD) == self.held and not trace.startswith(self.without)
 
 
+HELD = " (half b)"
+"""What the name of a set ends with that is left with the questions of half b (`sim.traces.half`)."""
 EVERY = Scope("all sets that are long enough")
 MEAN_LENGTHS = ("math-", "gsm8k-")
 """Sets whose samples all carry the mean length of their question."""
 NO_REASONING = ("mcqa100-gpt35-direct", "mcqa100-gpt35-expert", "game24-gpt4-io")
 """Sets whose samples are the bare answer, ten or twenty tokens."""
 LENGTHS = Scope("sets with a length of its own for every sample, and reasoning", MEAN_LENGTHS + NO_REASONING)
+UNFITTED = Scope("half b of all sets that are long enough; the prior was fitted on half a", held=True)
 EXACT = Scope("none: computed exactly")
 ANY = Scope("none: recordings that hold what it reads would do")
 

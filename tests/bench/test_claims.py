@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 from bench.claims.__main__ import live, plans, replayed, run, some
-from bench.claims.claim import ANY, EXACT, LENGTHS, Claim, Live, Replays, Verdict, checked, judged, settings
+from bench.claims.claim import (
+    ANY,
+    EXACT,
+    HELD,
+    LENGTHS,
+    UNFITTED,
+    Claim,
+    Live,
+    Replays,
+    Verdict,
+    checked,
+    judged,
+    settings,
+)
 from bench.claims.exact import partitions, sequences, stopped
 from bench.claims.page import row
 from bench.claims.racing import LIVE
@@ -19,7 +32,7 @@ from bench.claims.table import CLAIMS, UNCLAIMED
 from core.budget import Budget
 from core.stopping.names import RULES, rule_named
 from sim.replay import run as replay
-from sim.traces import Question, Recorded, TraceSource
+from sim.traces import Question, Recorded, TraceSource, half, load
 from strategies.selectors import selector_named
 from strategies.self_consistency import self_consistency
 
@@ -181,6 +194,15 @@ def test_only_what_a_scope_admits_is_replayed():
     ]
 
 
+def test_what_was_fitted_is_judged_on_the_other_half():
+    """The three-count prior, on the questions of half b and under a name of their own; all other claims on all."""
+    questions = [Question(f"q{n}", AGREED["made"][0].samples) for n in range(8)]
+    rows = replayed({"made": questions}, [about("30 to 80 % of the calls")], 1, 1, {}).rows
+    assert {row.trace for row in rows} == {f"made{HELD}"}
+    assert {row.questions for row in rows} == {sum(half(question) == "b" for question in questions)}
+    assert [claim.rules[0] for claim in CLAIMS if claim.scope is UNFITTED] == ["three-count-0.95"]
+
+
 def test_questions_are_chosen_by_their_ids():
     """The same ones whatever their order, no more than asked for."""
     questions = [Question(str(number), ()) for number in range(20)]
@@ -203,7 +225,8 @@ def test_the_files_are_written(tmp_path):
     run(Namespace(folder=tmp_path, orders=1, questions=4, jobs=1, out=out, page=page))
     found = json.loads(out.read_text(encoding="utf-8"))
     assert [claim["claim"] for claim in found["claims"]] == [claim.says for claim in CLAIMS]
-    assert {record["questions"] for record in found["records"]} == {4}
+    halves = {record["trace"].endswith(HELD): record["questions"] for record in found["records"]}
+    assert halves == {False: 4, True: sum(half(question) == "b" for question in some(load(DATA), 4))}
     text = page.read_text(encoding="utf-8")
     assert "Written by `python -m bench.claims`" in text
     assert all(claim.says in text for claim in CLAIMS)

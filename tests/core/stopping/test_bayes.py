@@ -55,9 +55,10 @@ def test_the_prior_sums_to_one():
         ((2,), None),
         ((4, 1), StopReason.CERTAIN),
         ((3, 1), None),
-        ((5, 2), StopReason.CERTAIN),
-        ((5, 1, 1), StopReason.CERTAIN),
-        ((4, 1, 1), None),
+        ((6, 2), StopReason.CERTAIN),
+        ((5, 2), None),
+        ((6, 1, 1), StopReason.CERTAIN),
+        ((5, 1, 1), None),
         ((), None),
     ],
 )
