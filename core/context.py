@@ -31,7 +31,7 @@ class Samples(Protocol):
 
     @property
     def ended_by(self) -> StopReason:
-        """Why the iteration ended by itself: all samples done, or a limit of the budget."""
+        """Why the iteration ended by itself: all samples done, a limit of the budget, or most of them failed."""
 
     def abort(self, index: int) -> Sample | None:
         """Give up one running sample, or one side request; returns what it had made. None: it had ended already."""

@@ -141,15 +141,16 @@ def test_late_news_changes_nothing(desk):
     run.close()
 
 
-def test_failed_samples_are_not_yielded_while_others_survive(desk):
-    """A program survives failures as long as one sample ends well."""
-    run = collect(desk.program, 3)
+@pytest.mark.parametrize(("failed", "reason"), [(1, StopReason.MAX_SAMPLES), (2, StopReason.FAILED)])
+def test_failed_samples_are_not_yielded_while_others_survive(desk, failed, reason):
+    """A program survives failures as long as one sample ends well; where most fail, that is why it ended."""
+    run = collect(desk.program, 1 + failed)
     step(run)
-    desk.fail(0, BackendBroken("cut"))
-    desk.finish(1, "a")
-    desk.fail(2, BackendBroken("cut"))
-    assert step(run) == (["a"], StopReason.MAX_SAMPLES)
-    assert desk.program.ledger.outcomes[Outcome.FAILED] == 2
+    desk.finish(0, "a")
+    for index in range(1, 1 + failed):
+        desk.fail(index, BackendBroken("cut"))
+    assert step(run) == (["a"], reason)
+    assert desk.program.ledger.outcomes[Outcome.FAILED] == failed
 
 
 def test_losing_every_sample_raises_with_the_first_cause(desk):
