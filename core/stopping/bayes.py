@@ -1,6 +1,7 @@
 """Optimal Bayesian stopping (Huang, Ma and Zhou, ICML 2026, arXiv 2602.05395): a prior over the answers' shape."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from itertools import permutations
 from math import exp, inf, log
@@ -46,7 +47,10 @@ def mode_probability(lead: int, second: int, rest: int, *, shapes: Sequence[Atom
     a^lead b^second (1 - a - b)^rest over ordered pairs of shares, and the numerator over those where a is the largest
     (the paper's L-aggregated posterior with L = 3). Without a runner-up there is no second share to sum over.
     """
-    terms = list(_log_likelihoods(lead, second, rest, shapes))
+    terms = [
+        (weight + lead * a + (second * b if second else 0.0) + (rest * others if rest else 0.0), first)
+        for (weight, a, b, others, first) in _assignments(tuple(shapes), second > 0)
+    ]
     peak = max(value for value, _ in terms)  # taken out before exp: hundreds of votes have no likelihood in a float
     if peak == -inf:
         return 0.0
@@ -54,12 +58,21 @@ def mode_probability(lead: int, second: int, rest: int, *, shapes: Sequence[Atom
     return leading / sum(exp(value - peak) for value, _ in terms)
 
 
-def _log_likelihoods(lead: int, second: int, rest: int, shapes: Sequence[Atom]) -> Iterator[tuple[float, bool]]:
-    """log of the weighted likelihood of every assignment, and whether its leader is the largest share."""
+@lru_cache(maxsize=64)
+def _assignments(shapes: tuple[Atom, ...], pairs: bool) -> Sequence[tuple[float, float, float, float, bool]]:
+    """Who may have which share: logs of weight, leader's, runner-up's and others' share; whether the first leads.
+
+    Assignments of the same shares are one, as many times the weight: the long tail has many.
+    """
+    ways: Counter[tuple[float, float, float, bool]] = Counter()
     for weight, shares in shapes:
-        for a, b in permutations(range(len(shares)), 2) if second else ((i, i) for i in range(len(shares))):
-            others = rest * _log(1 - shares[a] - shares[b]) if rest else 0.0
-            yield _log(weight) + lead * _log(shares[a]) + (second * _log(shares[b]) if second else 0.0) + others, a == 0
+        places = range(len(shares))
+        for a, b in permutations(places, 2) if pairs else zip(places, places, strict=True):
+            ways[weight, shares[a], shares[b], a == 0] += 1
+    return tuple(
+        (_log(weight * times), _log(a), _log(b), _log(1 - a - b), first)
+        for (weight, a, b, first), times in ways.items()
+    )
 
 
 def _log(share: float) -> float:
