@@ -367,7 +367,7 @@ def test_the_models_own_name_comes_back(gateway: Gateway, scripted: Callable[...
 # Request ids
 
 
-@pytest.mark.parametrize("wanted", ["abc", "req_1.2:3-4", "A" * 128])
+@pytest.mark.parametrize("wanted", ["xyz", "req_1.2:3-4", "A" * 128])
 def test_request_ids_come_back(gateway: Gateway, scripted: Callable[..., Any], wanted: str) -> None:
     """The client's request id is echoed and names the answer; upstream goes one of ours, unique, with the index."""
     backend = scripted("The answer is 4")
