@@ -145,9 +145,8 @@ UNCALIBRATED = Profile()
 
 def standing(evidence: Evidence, reference: int) -> float:
     """Log-odds that the leader would still lead after `reference` samples (`core.stopping.predictive.stays`)."""
-    others = max(evidence.finished, evidence.voters) - evidence.lead - evidence.second
-    seen = evidence.lead + evidence.second + others
-    return log_odds(stays(evidence.lead, evidence.second, others, max(0, reference - seen)))
+    lead, second, others = evidence.lead, evidence.second, evidence.others
+    return log_odds(stays(lead, second, others, max(0, reference - lead - second - others)))
 
 
 def share(evidence: Evidence, _: int) -> float:

@@ -23,7 +23,6 @@ class Evidence:
     `remaining` are the samples that may still vote: in flight, waiting, or not yet launched within the cap.
     `finished` counts every sample that said something, `whole` those of them that were not truncated.
     `ballots` are the votes in order of completion; a rule that needs the counts alone is given none in its tests.
-    `running` are the tokens that each sample in flight has made so far, where the driver knows them.
     """
 
     counts: tuple[int, ...]
@@ -31,7 +30,6 @@ class Evidence:
     finished: int = 0
     whole: int = 0
     ballots: Sequence[Ballot] = ()
-    running: tuple[int, ...] = ()
 
     @property
     def lead(self) -> int:
@@ -47,6 +45,11 @@ class Evidence:
     def voters(self) -> int:
         """Samples that voted."""
         return sum(self.counts)
+
+    @property
+    def others(self) -> int:
+        """Finished samples that back neither of the top two: votes for other answers, and samples that did not vote."""
+        return max(self.finished, self.voters) - self.lead - self.second
 
     @property
     def leader(self) -> str | None:
@@ -67,7 +70,6 @@ class Evidence:
             self.finished + more,
             self.whole + more,
             [*self.ballots, *[self._backing()] * more] if ballots else (),
-            self.running,
         )
 
     def _backing(self) -> Ballot:

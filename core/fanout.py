@@ -129,9 +129,8 @@ class FanOut:
         if isinstance(error, BackendRejected):
             self.close()
         elif len(self._failures) >= max(1, self.width):
-            self._over = (
-                True  # a whole round failed and nothing came of it: what still runs may answer, no more is asked
-            )
+            # A whole round failed and nothing came of it: what still runs may answer, no more is asked.
+            self._over = True
             self.ended_by = StopReason.FAILED
 
     def cut(self) -> None:

@@ -65,15 +65,16 @@ class Votes:
         leader = self.leader
         return self._fallback if leader is None else self._first[leader]
 
-    def evidence(self, *, remaining: int, running: tuple[int, ...] = ()) -> Evidence:
+    def evidence(self, *, remaining: int) -> Evidence:
         """The evidence that this tally holds while `remaining` samples may still vote. The ballots are not copied."""
         counts = tuple(sorted(self._tally.values(), reverse=True))
-        return Evidence(counts, remaining, self.finished, self.whole, self.ballots, running)
+        return Evidence(counts, remaining, self.finished, self.whole, self.ballots)
 
     def answer(self, stop_reason: StopReason, settled: float | None = None) -> Answer:
         """The tally as it stands, as an answer; `settled` is the probability that the full budget would give it."""
-        calibrated = self.profile.covers(self.evidence(remaining=0))
-        return Answer(self.selected, stop_reason, self.certainty, self.distribution, settled, calibrated)
+        evidence = self.evidence(remaining=0)
+        certainty, calibrated = self.profile.certainty(evidence), self.profile.covers(evidence)
+        return Answer(self.selected, stop_reason, certainty, self.distribution, settled, calibrated)
 
 
 def _weight(sample: Sample) -> int:

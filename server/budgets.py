@@ -213,9 +213,7 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
 
 def _unpriced(preset: BudgetObject) -> BudgetObject:
     """The preset with the majority vote in place of the one at a price."""
-    choice = preset.strategy
-    name = choice if isinstance(choice, str) else choice.name if choice is not None else None
-    return preset.model_copy(update={"strategy": None}) if name == "auto" else preset
+    return preset.model_copy(update={"strategy": None}) if preset.strategy_name == "auto" else preset
 
 
 def _raised(wish: BudgetObject) -> BudgetObject:

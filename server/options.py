@@ -12,7 +12,7 @@ from core.errors import InvalidRequest
 from core.stopping.names import rule_named
 from core.stopping.parameters import Bounds
 from server.mistakes import mistakes, shortened
-from server.schemas import BudgetObject
+from server.schemas import BudgetObject, StrategyChoice
 from strategies import STRATEGIES
 from strategies.parameters import Characters
 from strategies.selectors import selector_named
@@ -33,9 +33,8 @@ def strategy_named(name: str) -> Strategy:
 
 def chosen(wish: BudgetObject) -> tuple[Strategy, dict[str, Any]]:
     """The strategy of a budget (by default the majority vote), and its options, checked, the selector among them."""
-    choice = wish.strategy
-    name = choice if isinstance(choice, str) else choice.name if choice is not None else None
-    extra = {} if choice is None or isinstance(choice, str) else dict(choice.model_extra or {})
+    extra = dict(wish.strategy.model_extra or {}) if isinstance(wish.strategy, StrategyChoice) else {}
+    name = wish.strategy_name
     strategy = strategy_named("self_consistency" if name is None else name)
     return strategy, _with_selector(strategy, validate(strategy, extra) if extra else {}, wish.selector)
 

@@ -79,6 +79,11 @@ class BudgetObject(BaseModel):
     abstain: StrictBool | None = None
     include: Annotated[list[Include], Field(fail_fast=True, max_length=16)] | None = None
 
+    @property
+    def strategy_name(self) -> str | None:
+        """The name of the strategy asked for, whichever way it was said."""
+        return self.strategy.name if isinstance(self.strategy, StrategyChoice) else self.strategy
+
     @field_validator("min_samples")
     @classmethod
     def _within_maximum(cls, value: int | None, info: ValidationInfo) -> int | None:

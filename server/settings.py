@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import InvalidRequest
 from scheduler.orders import ORDERS
 from server.options import chosen
-from server.schemas import BudgetObject, BudgetSpelling, StrategyChoice
+from server.schemas import BudgetObject, BudgetSpelling
 
 DEMO = Path(__file__).parent / "demo.toml"
 """The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
@@ -92,21 +92,15 @@ class Limits(_Frozen):
     max_waiting: int = Field(default=8192, ge=1, description="Queued requests per backend before a 429.")
 
 
-def _priced(samples: int, price: float | None = None) -> BudgetObject:
-    """Up to so many samples, each where it is worth the price (`strategies.auto`)."""
-    return BudgetObject(max_samples=samples, strategy=StrategyChoice.model_validate(_named("auto", price=price)))
-
-
-def _named(name: str, **options: Any) -> dict[str, Any]:
-    return {"name": name, **{key: value for key, value in options.items() if value is not None}}
-
-
 PRESETS: Mapping[str, BudgetObject] = {
-    "low": _priced(8, 0.006),
-    "medium": _priced(16, 0.002),
-    "high": _priced(32, 0.0005),
-    "max": BudgetObject(max_samples=64, strategy=StrategyChoice.model_validate(_named("self_consistency", width=16))),
-    "auto": _priced(32),
+    name: BudgetObject.model_validate({"max_samples": samples, "strategy": strategy})
+    for name, samples, strategy in (
+        ("low", 8, {"name": "auto", "price": 0.006}),
+        ("medium", 16, {"name": "auto", "price": 0.002}),
+        ("high", 32, {"name": "auto", "price": 0.0005}),
+        ("max", 64, {"name": "self_consistency", "width": 16}),
+        ("auto", 32, {"name": "auto"}),
+    )
 }
 """Points of the measured frontier of accuracy over tokens (docs/design.md, "`auto` is a price")."""
 

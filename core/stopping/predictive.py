@@ -3,10 +3,9 @@
 from functools import lru_cache
 
 from core.evidence import Evidence
-from core.stopping.parameters import Threshold, spelled
+from core.stopping.parameters import Threshold, certain_when, spelled
 from core.stopping.rule import Rule
 from core.stopping.urn import overtaking, reaching
-from core.types import StopReason
 
 SETTLED = 0.91
 """Probability that the full budget would give the same answer at which the default rule stops (docs/design.md)."""
@@ -18,13 +17,8 @@ CACHED = 1 << 17
 
 def predictive(threshold: Threshold = SETTLED) -> Rule:
     """Stop when the leader will still lead at the cap with at least this probability (`stays`)."""
-
-    def check(evidence: Evidence) -> StopReason | None:
-        if evidence.counts and evidence.remaining and settled(evidence) >= threshold:
-            return StopReason.CERTAIN
-        return None
-
-    return Rule(spelled("predictive", threshold), check)
+    name = spelled("predictive", threshold)
+    return certain_when(name, lambda e: e.remaining > 0 and settled(e) >= threshold)
 
 
 def settled(evidence: Evidence) -> float:
@@ -34,9 +28,7 @@ def settled(evidence: Evidence) -> float:
     """
     if not evidence.counts:
         return 0.0
-    lead, second = evidence.lead, evidence.second
-    others = max(evidence.finished, evidence.voters) - lead - second
-    return stays(lead, second, others, evidence.remaining)
+    return stays(evidence.lead, evidence.second, evidence.others, evidence.remaining)
 
 
 @lru_cache(maxsize=CACHED)

@@ -66,5 +66,4 @@ def best_ahead(lead: int, second: int, others: int, remaining: int) -> tuple[flo
 
 def ahead(evidence: Evidence) -> tuple[float, int]:
     """`best_ahead` of this evidence; samples that did not vote count among the others."""
-    others = max(evidence.finished, evidence.voters) - evidence.lead - evidence.second
-    return best_ahead(evidence.lead, evidence.second, others, evidence.remaining)
+    return best_ahead(evidence.lead, evidence.second, evidence.others, evidence.remaining)
