@@ -198,11 +198,11 @@ def _as_object(settings: Settings, spelling: Any) -> BudgetObject:
     auto = settings.preset("auto")
     if isinstance(spelling, str):
         return settings.preset(spelling)
-    if isinstance(spelling, int) or not spelling.model_fields_set.isdisjoint(FIRM):
-        auto = _unpriced(auto)
     if isinstance(spelling, int):
-        return auto.model_copy(update={"max_samples": spelling, "min_samples": None})
+        return _unpriced(auto).model_copy(update={"max_samples": spelling, "min_samples": None})
     given = spelling.model_dump(exclude_none=True, exclude={"strategy"})
+    if not FIRM.isdisjoint(given):
+        auto = _unpriced(auto)
     if spelling.strategy is not None:
         given["strategy"] = spelling.strategy
         given.setdefault("selector", None)  # the operator's was meant for the operator's strategy

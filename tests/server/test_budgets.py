@@ -132,6 +132,7 @@ def test_fewer_samples_than_the_operators_minimum(gateway_settings: MakeSettings
         ("auto", "auto"),
         ({}, "auto"),
         ({"max_tokens": 500}, "auto"),
+        ({"max_samples": None, "certainty": None, "abstain": None}, "auto"),
         (16, "self_consistency"),
         ({"max_samples": 16}, "self_consistency"),
         ({"certainty": 0.9}, "self_consistency"),
