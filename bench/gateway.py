@@ -4,11 +4,15 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+from tqdm import tqdm
+
+Key = TypeVar("Key")
+Row = TypeVar("Row")
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -59,6 +63,31 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+async def ask_all(
+    base_url: str,
+    bodies: Mapping[Key, dict[str, Any]],
+    row: Callable[[Key, dict[str, Any]], Row],
+    *,
+    title: str,
+    width: int,
+) -> list[Row]:
+    """Every chat completion, `width` at a time, with a progress bar; a row is made of each as it comes."""
+    rows: list[Row] = []
+    queue = iter(bodies.items())
+    async with aiohttp.ClientSession() as session:
+        with tqdm(total=len(bodies), desc=title, unit="program", mininterval=2) as bar:
+
+            async def worker() -> None:
+                for key, body in queue:
+                    rows.append(row(key, await ask(session, base_url, body)))
+                    bar.update()
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(width):
+                    group.create_task(worker())
+    return rows
 
 
 async def ask(session: aiohttp.ClientSession, base_url: str, body: dict[str, Any]) -> dict[str, Any]:

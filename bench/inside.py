@@ -7,18 +7,14 @@ Every question in every mode through one gateway on the embedded engine, one thr
 import argparse
 import asyncio
 import json
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import aiohttp
-from tqdm import tqdm
-
-from bench.gateway import ask, serving
-from bench.quality import MAX_TOKENS, bootstrap
+from bench.gateway import ask_all, serving
+from bench.quality import body_of, bootstrap
 from reasoner.questions import questions
 from reasoner.task import Problem, verify
 
@@ -83,34 +79,14 @@ class Row:
 async def run(base_url: str, model: str, *, per_bin: int, concurrency: int, bins: int) -> list[Row]:
     """Every held-out question of the first `bins` bins in every mode, a few programs at a time."""
     asked = {name: each for name, each in questions("held-out", per_bin).items() if each.bin <= bins}
-    work = [(name, problem, mode) for name, problem in asked.items() for mode in MODES]
-    rows: list[Row] = []
-    queue = iter(work)
-    async with aiohttp.ClientSession() as session:
-        with tqdm(total=len(work), desc="inside", unit="program", mininterval=5) as bar:
+    work = [(name, mode) for name in asked for mode in MODES]
+    bodies = {(name, mode): body_of(model, name, asked[name], MODES[mode]) for name, mode in work}
 
-            async def worker() -> None:
-                for name, problem, mode in queue:
-                    answer = await ask(session, base_url, _body(model, name, problem, mode))
-                    rows.append(_row(name, problem, mode, answer))
-                    bar.update()
+    def row(key: tuple[str, str], answer: Mapping[str, Any]) -> Row:
+        name, mode = key
+        return _row(name, asked[name], mode, answer)
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(worker())
-    return rows
-
-
-def _body(model: str, name: str, problem: Problem, mode: str) -> dict[str, Any]:
-    """The same seed in every mode: all that begins with one sample begins with the same one."""
-    return {
-        "model": model,
-        "messages": [{"role": "user", "content": problem.question}],
-        "temperature": 1.0,
-        "max_tokens": MAX_TOKENS,
-        "seed": random.Random(name).randrange(2**31 - 100_000),
-        **MODES[mode],
-    }
+    return await ask_all(base_url, bodies, row, title="inside", width=concurrency)
 
 
 def _row(name: str, problem: Problem, mode: str, answer: Mapping[str, Any]) -> Row:

@@ -5,17 +5,13 @@ label-free clairvoyant one: the samples of the fixed run in order of completion,
 majority (Certaindex study, "final-majority oracle"); no stopping rule that keeps the fixed answer can be cheaper.
 """
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import aiohttp
-from tqdm import tqdm
-
-from bench.gateway import ask
+from bench.gateway import ask_all
 from reasoner.questions import questions
 from reasoner.task import Problem, verify
 
@@ -53,32 +49,27 @@ class Row:
 async def run(base_url: str, model: str, *, per_bin: int, temperature: float = 1.0) -> list[Row]:
     """Every held-out question in every mode, a few programs at a time; seeds are fixed per question."""
     asked = questions("held-out", per_bin)
-    work = [(name, problem, mode) for name, problem in asked.items() for mode in MODES]
-    rows: list[Row] = []
-    queue = iter(work)
-    async with aiohttp.ClientSession() as session:
-        with tqdm(total=len(work), desc="quality", unit="program", mininterval=2) as bar:
+    work = [(name, mode) for name in asked for mode in MODES]
+    bodies = {(name, mode): body_of(model, name, asked[name], MODES[mode], temperature) for name, mode in work}
 
-            async def worker() -> None:
-                for name, problem, mode in queue:
-                    body = _body(model, name, problem, mode, temperature)
-                    rows.append(_row(name, problem, mode, await ask(session, base_url, body)))
-                    bar.update()
+    def row(key: tuple[str, str], answer: Mapping[str, Any]) -> Row:
+        name, mode = key
+        return _row(name, asked[name], mode, answer)
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(CONCURRENCY):
-                    group.create_task(worker())
-    return rows
+    return await ask_all(base_url, bodies, row, title="quality", width=CONCURRENCY)
 
 
-def _body(model: str, name: str, problem: Problem, mode: str, temperature: float) -> dict[str, Any]:
+def body_of(
+    model: str, name: str, problem: Problem, mode: Mapping[str, Any], temperature: float = 1.0
+) -> dict[str, Any]:
+    """The same seed in every mode: all that begins with one sample begins with the same one."""
     return {
         "model": model,
         "messages": [{"role": "user", "content": problem.question}],
         "temperature": temperature,
         "max_tokens": MAX_TOKENS,
         "seed": random.Random(name).randrange(2**31 - 100_000),
-        **MODES[mode],
+        **mode,
     }
 
 
@@ -181,7 +172,7 @@ def table(summaries: Sequence[Summary]) -> str:
 
 def bins_table(rows: Sequence[Row]) -> str:
     """Accuracy and tokens of the fixed and the adaptive mode, bin by bin."""
-    lines = ["| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens |", "|---|---|---|---|---|"]
+    lines = ["| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens | auto accuracy | auto tokens |", "|---|---|---|---|---|---|---|"]
     for bin_ in sorted({row.bin for row in rows}):
         cells = [str(bin_)]
         for mode in (FIXED, ADAPTIVE, AUTO):
