@@ -172,7 +172,10 @@ def table(summaries: Sequence[Summary]) -> str:
 
 def bins_table(rows: Sequence[Row]) -> str:
     """Accuracy and tokens of the fixed and the adaptive mode, bin by bin."""
-    lines = ["| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens | auto accuracy | auto tokens |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens | auto accuracy | auto tokens |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for bin_ in sorted({row.bin for row in rows}):
         cells = [str(bin_)]
         for mode in (FIXED, ADAPTIVE, AUTO):
