@@ -1,22 +1,52 @@
 """From a request of a program to the call that a backend gets."""
 
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from core.types import Request
 from server.backends.base import Call
 from server.jobs import Job
 
+SALT_CHARACTERS = 32
 
-def upstream_call(job: Job, request: Request) -> Call:
-    """The body as the strategy wants it, with our own fields, under an id of its own."""
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one backend understands beyond OpenAI's fields.
+
+    `priority`: it queues by `priority`, the lowest first. `stream_interval`: tokens that it is to gather into a chunk
+    where nobody watches them come (None: as it likes). `cache_salt`: prompts share its prefix cache only with others
+    of the same salt (all three are vLLM's).
+    """
+
+    priority: bool = False
+    stream_interval: int | None = None
+    cache_salt: bool = False
+
+
+STANDARD = Dialect()
+"""OpenAI's own."""
+
+
+def upstream_call(job: Job, request: Request, dialect: Dialect = STANDARD, rank: int = 0, attempt: int = 0) -> Call:
+    """The body as the strategy wants it, with our own fields as this backend knows them, under an id of its own.
+
+    `rank` is the request's place in the engine's own queue. Engines queue what the scheduler gave them by its order
+    only: a `priority` of the client's own, in numbers of another scale, would upset it.
+    """
     body = dict(request.prompt.body)
-    body |= job.extra
-    if not request.relay:
-        body = {**{name: _soon(value, request) for name, value in job.unwatched.items()}, **body}
+    if dialect.priority:
+        body["priority"] = rank
+    if dialect.cache_salt:
+        body["cache_salt"] = salt(job.tenant, body.get("cache_salt"))
+    if dialect.stream_interval is not None and not request.relay:
+        body.setdefault("stream_interval", _soon(dialect.stream_interval, request))
     for name in ("stream", "stream_options"):
         if job.plain:
             body.pop(name, None)
-    return Call(body, {"x-request-id": f"{job.id}-{request.index}"})
+    name = f"{job.id}-{request.index}" + (f".{attempt}" if attempt else "")
+    return Call(body, {"x-request-id": name})
 
 
 def comes_whole(job: Job, request: Request, call: Call) -> bool:
@@ -28,6 +58,13 @@ def comes_whole(job: Job, request: Request, call: Call) -> bool:
     return request.relay and job.plain and not metered
 
 
-def _soon(interval: Any, request: Request) -> Any:
+def salt(tenant: str, own: Any) -> str:
+    """The salt of a tenant's prompts: the same on every replica. One of the client's own keeps its prompts apart from
+    the rest of its tenant's, and cannot bring them together with another's."""
+    said = own if isinstance(own, str) else ""
+    return sha256(f"{len(tenant)} {tenant} {said}".encode()).hexdigest()[:SALT_CHARACTERS]
+
+
+def _soon(interval: int, request: Request) -> int:
     """Tokens that an engine gathers into one chunk: never more than a strategy that watches wants to wait for."""
-    return min(interval, request.every) if request.every is not None and isinstance(interval, int) else interval
+    return interval if request.every is None else min(interval, request.every)

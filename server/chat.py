@@ -62,20 +62,17 @@ def make_job(
     gateway: Gateway, request: Request, body: dict[str, Any], parsed: ChatRequest, model: ModelSettings, plan: Plan
 ) -> Job:
     """Everything the driver needs to know."""
-    backend = gateway.backend_settings(model.backend)
     kind = expected_kind(body)
     return Job(
         id=own_id(request),
         request_id=request_id(request),
         model=model.name,
-        backend=model.backend,
+        backends=model.places,
         plan=plan,
         prompt=Prompt(forwarded(body, model)),
         kind=kind,
         plain=not parsed.stream,
         priority=plan.priority or 0,
-        extra={"priority": plan.priority} if backend.priority and plan.priority is not None else {},
-        unwatched={"stream_interval": backend.stream_interval} if backend.stream_interval is not None else {},
         profile=gateway.profiles.choose(model.name, (parsed.metadata or {}).get("task"), kind),
     )
 

@@ -17,6 +17,7 @@ from server.backends.base import Backend, Call, Chunk
 from server.backends.embedded import EmbeddedBackend
 from server.backends.http import HttpBackend
 from server.budgets import make_plan
+from server.calls import Dialect
 from server.drift import DriftWatch
 from server.jobs import Result
 from server.metrics import Metrics
@@ -53,10 +54,6 @@ class Gateway:
         """A client has its answer."""
         self.keep(result)
         self.shadows.answered(result)
-
-    def backend_settings(self, name: str) -> BackendSettings:
-        """The settings of one backend."""
-        return next(backend for backend in self.settings.backends if backend.name == name)
 
     async def close_backends(self) -> None:
         """Break every request off: running programs answer with what they have, or with an error that says why."""
@@ -123,6 +120,11 @@ def make_backend(settings: BackendSettings) -> Backend:
     )
 
 
+def dialect(settings: BackendSettings) -> Dialect:
+    """What a backend understands, from its settings."""
+    return Dialect(settings.priority, settings.stream_interval, settings.cache_salt)
+
+
 @asynccontextmanager
 async def opened(
     settings: Settings, clock: Callable[[], int], backends: Mapping[str, Backend] | None = None
@@ -131,7 +133,7 @@ async def opened(
     check_budgets(settings)
     metrics = Metrics()
     for model in settings.models:
-        metrics.serve(model.name, model.backend)
+        metrics.serve(model.name, *model.places)
     async with AsyncExitStack() as stack:
         if backends is None:
             backends = {backend.name: make_backend(backend) for backend in settings.backends}
@@ -146,7 +148,8 @@ async def opened(
         keep = stack.enter_context(sample_log(settings.sample_log)) if settings.sample_log else forget
         leaving = asyncio.Event()
         driven = {name: Leavable(backend, leaving) for name, backend in backends.items()}
-        runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder)
+        dialects = {backend.name: dialect(backend) for backend in settings.backends}
+        runtime = Runtime(scheduler, driven, reader, metrics, clock, recorder, dialects)
         watch = DriftWatch(metrics, settings.shadow_samples)
         served = {model.name for model in settings.models}
         profiles = Profiles(settings.profiles, metrics, watch.keep, served)

@@ -43,22 +43,21 @@ class Silence:
 class Job:
     """One client request, ready to run. `id` is ours, `request_id` the client's where it named one.
 
-    `plain` asks the backend for an unstreamed body when one sample is relayed.
+    `backends` are those that serve the
+    model. `plain` asks for an unstreamed body when one sample is relayed. Lower `priority` goes first.
     """
 
     id: str
     request_id: str
     model: str
-    backend: str
+    backends: tuple[str, ...]
     plan: Plan
     prompt: Prompt
     kind: Kind
     plain: bool = True
     priority: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ours on every upstream body (`priority`)."""
-    unwatched: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ours on bodies of samples whose tokens nobody sees as they come (`stream_interval`)."""
+    tenant: str = ""
+    """Whose request it is; empty: nobody's that the settings name."""
     profile: Profile = UNCALIBRATED
     """What calibration learned of the model on such tasks."""
     known: tuple[str, ...] = ()
@@ -76,6 +75,8 @@ class Record:
     closed: int | None = None
     superfluous: bool = False
     """Another sample already stands for its answer: its chunks will never be shown."""
+    rank: int = 0
+    """Its place in the engine's own queue, as the scheduler wants it (`scheduler.events.Start`)."""
     assembly: Assembly = field(default_factory=Assembly)
     body: Mapping[str, Any] | None = None
     sample: Sample | None = None

@@ -186,22 +186,23 @@ class Metrics:
             "quorate_backend_up", "Whether the backend answered its last health check.", ["backend"], registry=registry
         )
 
-    def serve(self, model: str, backend: str) -> None:
-        """Declare that `model` is served by `backend`: their series exist from now on, at zero.
+    def serve(self, model: str, *backends: str) -> None:
+        """Declare that `model` is served by these backends: their series exist from now on, at zero.
 
         A counter born with its first event loses that event to `rate()`. Models never declared count as `other`.
         """
         self._models.add(model)
         for fate in (*_FATES, _SHADOW):
             self._tokens.labels(model, fate)
-        for outcome in get_args(Outcome):
-            self._samples.labels(model, backend, outcome)
         for calibrated in ("true", "false"):
             self._certainty.labels(model, calibrated)
         for by_model in (self._tokens_saved, self._settled, self._first_byte_seconds, self._overhead_seconds):
             by_model.labels(model)
-        for by_backend in (self._samples_in_flight, self._sample_seconds, self._abort_seconds):
-            by_backend.labels(backend)
+        for backend in backends:
+            for outcome in get_args(Outcome):
+                self._samples.labels(model, backend, outcome)
+            for by_backend in (self._samples_in_flight, self._sample_seconds, self._abort_seconds):
+                by_backend.labels(backend)
 
     def program_started(self) -> None:
         """A client's request became a program."""

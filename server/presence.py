@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 
@@ -14,16 +14,18 @@ class Presence:
         self._present: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @contextmanager
-    def at(self, backend: str) -> Iterator[None]:
-        """A client's program begins at this backend; it ends with the block."""
-        self._programs[backend] += 1
-        self._present[backend].set()
+    def at(self, backends: Collection[str]) -> Iterator[None]:
+        """A client's program begins that may use any of these backends; it ends with the block."""
+        for backend in backends:
+            self._programs[backend] += 1
+            self._present[backend].set()
         try:
             yield
         finally:
-            self._programs[backend] -= 1
-            if not self._programs[backend]:
-                self._present[backend].clear()
+            for backend in backends:
+                self._programs[backend] -= 1
+                if not self._programs[backend]:
+                    self._present[backend].clear()
 
     def anyone(self, backend: str) -> bool:
         """Whether a client's program is at this backend."""

@@ -32,7 +32,7 @@ from server.answers import AnswerReader
 from server.assembly import Assembly, first_choice, outcome_of
 from server.backends.base import Backend, Call
 from server.books import Books, ClientBooks
-from server.calls import comes_whole, upstream_call
+from server.calls import STANDARD, Dialect, comes_whole, upstream_call
 from server.jobs import Job, Record, Result, Sink, settle_words
 from server.logprobs import LogprobReader, reader_for
 from server.metrics import Metrics, TokenFates
@@ -58,6 +58,7 @@ class Runtime:
         metrics: Counts.
         clock: Monotonic nanoseconds.
         recorder: Gets every scheduler event with its time (the event log).
+        dialects: What backends understand beyond OpenAI's fields, by name.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Runtime:
         metrics: Metrics,
         clock: Callable[[], int],
         recorder: Recorder | None = None,
+        dialects: Mapping[str, Dialect] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.backends = backends
@@ -75,6 +77,7 @@ class Runtime:
         self.metrics = metrics
         self.clock = clock
         self._recorder = recorder
+        self._dialects = dialects or {}
         self.clients = Presence()
         self._programs: dict[str, LiveProgram] = {}
 
@@ -86,7 +89,7 @@ class Runtime:
         """
         if books is not None:
             return await self._booked(job, sink, books)
-        with self.clients.at(job.backend):
+        with self.clients.at(job.backends):
             return await self._booked(job, sink, ClientBooks(self.metrics))
 
     async def _booked(self, job: Job, sink: Sink, books: Books) -> Result:
@@ -110,6 +113,10 @@ class Runtime:
         books.answered(result)
         return result
 
+    def dialect(self, backend: str) -> Dialect:
+        """What a backend understands."""
+        return self._dialects.get(backend, STANDARD)
+
     def handle(self, event: Event) -> None:
         """Feed the scheduler and carry out what it commands."""
         now = self.clock()
@@ -122,8 +129,8 @@ class Runtime:
     def _execute(self, command: Command) -> None:
         live = self._programs.get(command.program)
         match command:
-            case Start(_, index, backend) if live is not None:
-                live.start(index, self.backends[backend])
+            case Start(_, index, backend, rank=rank) if live is not None:
+                live.start(index, self.backends[backend], rank)
             case Refuse(_, retry_after):
                 raise Overloaded("Too many requests are waiting. Try again later.", retry_after=retry_after)
             case Start() | Cancel():
@@ -150,7 +157,7 @@ class LiveProgram:
     async def run(self) -> Result:
         """Run the strategy inside the task group; every request task has ended when this returns."""
         started = self._runtime.clock()
-        self._runtime.handle(ProgramArrived(self._job.id, self._job.backend, self._job.priority))
+        self._runtime.handle(ProgramArrived(self._job.id, self._job.backends, self._job.priority))
         failure: Exception | None = None
         answer: Answer | None = None
         async with self._group:
@@ -187,9 +194,10 @@ class LiveProgram:
         self._engaged.enter(now)
         self._runtime.handle(RequestSubmitted(request.program, request.index))
 
-    def start(self, index: int, backend: Backend) -> None:
+    def start(self, index: int, backend: Backend, rank: int = 0) -> None:
         """The scheduler gave this request a slot."""
         record = self._records[index]
+        record.rank = rank
         record.started = self._runtime.clock()
         self._upstream.enter(record.started)
         self._program.started(index)
@@ -268,7 +276,7 @@ class LiveProgram:
 
     async def _call(self, record: Record, backend: Backend) -> Sample:
         request = record.request
-        call = upstream_call(self._job, request)
+        call = upstream_call(self._job, request, self._runtime.dialect(backend.name), record.rank)
         reader = reader_for(call.body, self._job.prompt.body, window=request.window)
         if comes_whole(self._job, request, call):
             return await self._call_plain(record, backend, call, reader)

@@ -48,6 +48,12 @@ class BackendSettings(_Frozen):
         default=None, ge=1, description="vLLM: tokens a chunk of samples that nobody watches; saves our CPU."
     )
     continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
+    cache_salt: bool = Field(default=False, description="vLLM: keep the tenants' prefix caches apart.")
+    metrics_path: str | None = Field(default="/metrics", description="Where the engine's own metrics are; '': nowhere.")
+    silent_seconds: float = Field(
+        default=10.0, ge=0, description="A busy engine that sends no byte for so long counts as down; 0: never."
+    )
+    drain: bool = Field(default=False, description="Start without sending it anything new.")
 
     @field_validator("url")
     @classmethod
@@ -61,6 +67,13 @@ class BackendSettings(_Frozen):
             raise ValueError("port 0 cannot be called")
         return url
 
+    @field_validator("metrics_path")
+    @classmethod
+    def _path(cls, path: str | None) -> str | None:
+        if path and not path.startswith("/"):
+            raise ValueError(f"must begin with '/', unlike '{path}'")
+        return path or None
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kind == "openai" and not self.url:
@@ -71,15 +84,29 @@ class BackendSettings(_Frozen):
 
 
 class ModelSettings(_Frozen):
-    """One served model name. `upstream` is its name at the backend (default: the same)."""
+    """One served model name, at one `backend` or at several `backends`. `upstream` is its name there (the same)."""
 
     name: Name
-    backend: str
+    backend: Name | None = None
+    backends: tuple[Name, ...] = ()
     upstream: Name | None = None
     effort: Literal["depth", "width", "both", "ignore"] = Field(
         default="depth", description="What reasoning_effort means: passed on, mapped to a preset, both, dropped."
     )
     default_budget: BudgetSpelling | None = None
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if (self.backend is None) == (not self.backends):
+            raise ValueError(f"model '{self.name}' needs a backend, or else a list of backends")
+        if len(set(self.backends)) != len(self.backends):
+            raise ValueError(f"model '{self.name}' names a backend twice")
+        return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The backends that serve it."""
+        return self.backends if self.backend is None else (self.backend,)
 
 
 class Limits(_Frozen):
@@ -157,8 +184,9 @@ class Settings(BaseSettings):
         if len(set(backends)) != len(backends) or len(set(names)) != len(names):
             raise ValueError("names of backends and of models must be unique")
         for model in self.models:
-            if model.backend not in backends:
-                raise ValueError(f"model '{model.name}' names the unknown backend '{model.backend}'")
+            for place in model.places:
+                if place not in backends:
+                    raise ValueError(f"model '{model.name}' names the unknown backend '{place}'")
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(sorted(ORDERS))}")
         unknown = set(self.presets) - set(PRESETS)

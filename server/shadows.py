@@ -93,7 +93,7 @@ class Shadows:
         self._watch = watch
         self._draw = draw
         self._waiting: asyncio.Queue[Given] = asyncio.Queue(WAITING)
-        self._backends = {backend.name: backend for backend in settings.backends}
+        self._slots = {backend.name: backend.slots for backend in settings.backends}
         self._books = ShadowBooks(runtime.metrics)
 
     def answered(self, result: Result) -> None:
@@ -121,12 +121,14 @@ class Shadows:
 
     async def _drawn(self, given: Given) -> ShadowOutcome | float:
         """The answer's share of the lead now that more votes are in, or why that is not known."""
-        if not self._room(given.job):
+        place = next(filter(self._room, given.job.backends), None)
+        if place is None:
             return "skipped"
+        job = replace(given.job, backends=(place,))
         try:
             result = await until_gone(
-                self._runtime.clients.someone(given.job.backend),
-                self._runtime.run(given.job, Silence(), self._books),
+                self._runtime.clients.someone(place),
+                self._runtime.run(job, Silence(), self._books),
             )
         except ClientGoneError:
             return "withdrawn"
@@ -154,8 +156,8 @@ class Shadows:
         seed = job.prompt.body.get("seed")
         prompt = job.prompt if seed is None else job.prompt.with_body(seed=shifted(seed, result.program.next_index))
         budget = Budget(max_samples=samples, max_seconds=self._settings.limits.max_seconds)
-        backend = self._backends[job.backend]
-        options = {"given": said, "votes": votes, "width": min(WIDTH, backend.slots)}
+        width = min(WIDTH, *(self._slots[place] for place in job.backends))
+        options = {"given": said, "votes": votes, "width": width}
         return replace(
             job,
             id=f"{job.id}-shadow",
@@ -164,15 +166,14 @@ class Shadows:
             prompt=prompt,
             plain=True,
             priority=PRIORITY,
-            extra={"priority": PRIORITY} if backend.priority else {},
             known=tuple(votes),
         )
 
-    def _room(self, job: Job) -> bool:
+    def _room(self, backend: str) -> bool:
         """Whether no client is at the backend, which has slots to spare for a shadow's whole width."""
-        slots = self._backends[job.backend].slots
-        free = slots - self._runtime.scheduler.running(job.backend)
-        return not self._runtime.clients.anyone(job.backend) and free >= min(WIDTH, slots)
+        slots = self._slots[backend]
+        free = slots - self._runtime.scheduler.running(backend)
+        return not self._runtime.clients.anyone(backend) and free >= min(WIDTH, slots)
 
     def _count(self, given: Given, outcome: ShadowOutcome) -> None:
         self._runtime.metrics.calibration.shadowed(given.job.profile.name, outcome)

@@ -154,7 +154,7 @@ class Recorded(Scheduler):
 def job(name: str, strategy: str, budget: Budget) -> Job:
     """A fan-out job."""
     plan = Plan(budget, PLAYED[strategy])
-    return Job(name, name, "m", "stage", plan, Prompt({"messages": []}), Kind.OPEN, plain=False)
+    return Job(name, name, "m", ("stage",), plan, Prompt({"messages": []}), Kind.OPEN, plain=False)
 
 
 def assert_clean(stood: Stand) -> None:
@@ -236,5 +236,5 @@ async def test_a_raising_strategy_leaves_nothing() -> None:
     what = job("p", "direct", Budget(max_samples=8))
     plan = Plan(what.plan.budget, faulty)
     with pytest.raises(LookupError):
-        await stood.runtime.run(Job("p", "p", "m", "stage", plan, what.prompt, Kind.OPEN, plain=False), Silence())
+        await stood.runtime.run(Job("p", "p", "m", ("stage",), plan, what.prompt, Kind.OPEN, plain=False), Silence())
     assert_clean(stood)

@@ -494,5 +494,5 @@ async def test_equal_answers_read_at_the_same_time_are_one(scripted: Scripted) -
     clock = time.monotonic_ns
     runtime = Runtime(Scheduler({"scripted": 8}), {"scripted": backend}, Algebra(), Metrics(), clock)  # type: ignore[arg-type] # a double for the reader
     plan = Plan(Budget(max_samples=4, min_samples=4), STRATEGIES["self_consistency"])
-    result = await runtime.run(Job("j", "j", "m", "scripted", plan, Prompt(ASK), Kind.OPEN), Silence())
+    result = await runtime.run(Job("j", "j", "m", ("scripted",), plan, Prompt(ASK), Kind.OPEN), Silence())
     assert sorted(count for _, count in result.answer.distribution) == [1, 3]

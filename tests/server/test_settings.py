@@ -31,7 +31,12 @@ def served(url: str) -> dict:
         (SOUND + "[limits]\nmax_samples = 0\n", "limits.max_samples: Input should be greater than or equal to 1"),
         (SOUND + "[presets.hihg]\nmax_samples = 1\n", "unknown presets: hihg"),
         (SOUND + "[presets.high]\nmax_samples = 0\n", "presets.high.max_samples: "),
-        (BACKEND + "[[models]]\nname = 'm'\n", "models.0.backend: Field required"),
+        (BACKEND + "[[models]]\nname = 'm'\n", "models.0: model 'm' needs a backend, or else a list of backends"),
+        (BACKEND + MODEL + "backends = ['b']\n", "models.0: model 'm' needs a backend, or else a list of backends"),
+        (BACKEND + "[[models]]\nname = 'm'\nbackends = ['b', 'b']\n", "models.0: model 'm' names a backend twice"),
+        (BACKEND + "[[models]]\nname = 'm'\nbackends = ['b', 'c']\n", "model 'm' names the unknown backend 'c'"),
+        (BACKEND + "metrics_path = 'metrics'\n" + MODEL, "backends.0.metrics_path: must begin with '/'"),
+        (BACKEND + "silent_seconds = -1\n" + MODEL, "backends.0.silent_seconds: "),
         (BACKEND + "[[models]]\nname = ''\nbackend = 'b'\n", "models.0.name: String should have at least 1 character"),
     ],
 )
@@ -45,6 +50,26 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, exp
     assert message.startswith(str(file))
     assert expected in message
     assert "\n" not in message
+
+
+def test_a_model_has_one_backend_or_several() -> None:
+    """Both spellings, one way to read them."""
+    spelled = ({"backend": "b"}, {"backends": ["b"]}, {"backends": ["c", "b"]})
+    backends = [{"name": name, "url": "http://127.0.0.1:9/v1"} for name in "bc"]
+    models = [{"name": str(place), **each} for place, each in enumerate(spelled)]
+    settings = make({"backends": backends, "models": models})
+    assert [model.places for model in settings.models] == [("b",), ("b",), ("c", "b")]
+
+
+def test_a_backend_without_metrics_of_its_own() -> None:
+    """TOML knows no null."""
+    backend = {"name": "b", "url": "http://127.0.0.1:9/v1"}
+    models = [{"name": "m", "backend": "b"}]
+    paths = [
+        make({"backends": [backend | more], "models": models}).backends[0].metrics_path
+        for more in ({}, {"metrics_path": ""})
+    ]
+    assert paths == ["/metrics", None]
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
