@@ -3,6 +3,7 @@
 QuorateError                     500 server_error
 ├── InvalidRequest               400 invalid_request_error   (names the field in `param`)
 │   ├── BodyTooLarge             413
+│   ├── InvalidKey               401 (code invalid_api_key)
 │   └── UnknownModel             404 (code model_not_found)
 ├── Overloaded                   429 rate_limit_error        (carries retry_after seconds)
 ├── BackendError                 502 upstream_error          (one request failed; others may survive)
@@ -49,6 +50,13 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "body_too_large"
+
+
+class InvalidKey(InvalidRequest):
+    """Only clients with a key are served, and this one sent none, or one that is not known."""
+
+    status = 401
+    code = "invalid_api_key"
 
 
 class UnknownModel(InvalidRequest):

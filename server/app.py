@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from math import ceil
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from server.settings import Settings
 from server.versions import version
 
 log = logging.getLogger("quorate.app")
+UNAUTHORIZED = 401
 CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -63,6 +65,8 @@ async def known_error(request: Request, error: Exception) -> JSONResponse:
     """An error of our tree, under its own status."""
     assert isinstance(error, QuorateError), "registered for QuorateError"
     headers = {"x-request-id": request_id(request), **retry_headers(error)}
+    if error.status == UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
     if error.status == REQUEST_TIMEOUT:
         headers["connection"] = "close"  # the rest of the body may still come, and is no next request
     return JSONResponse(error.envelope(), status_code=error.status, headers=headers)
@@ -72,8 +76,8 @@ def retry_headers(error: QuorateError) -> dict[str, str]:
     """Whether OpenAI's clients should try again by themselves: a repeated fan-out is paid for again."""
     if isinstance(error, Overloaded):
         return {
-            "retry-after": str(max(1, round(error.retry_after))),
-            "retry-after-ms": str(round(error.retry_after * 1000)),
+            "retry-after": str(max(1, ceil(error.retry_after))),
+            "retry-after-ms": str(max(1, ceil(error.retry_after * 1000))),
             "x-should-retry": "true",
         }
     cause = error.cause if isinstance(error, NoAnswer) else error

@@ -1,6 +1,6 @@
 """From what the client said (header, body, metadata, model suffix, effort) to a plan: budget, strategy, options.
 
-Precedence: header > body > metadata > suffix > reasoning_effort > the model's default > the server's default.
+Precedence: header > body > metadata > suffix > reasoning_effort > the tenant's default > the model's > the server's.
 """
 
 import re
@@ -18,6 +18,7 @@ from server.mistakes import mistakes, shortened
 from server.options import chosen, strategy_named
 from server.schemas import MAX_SAMPLES, BudgetObject, BudgetSpelling, ChatRequest
 from server.settings import PRESETS, ModelSettings, Settings
+from server.tenants import Tenant
 from strategies import ONE_CHAIN
 
 HEADER_KEYS: Mapping[str, tuple[str, Callable[[str], float | int]]] = {
@@ -41,6 +42,7 @@ SUFFIXES = tuple(PRESETS)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
 NUMBER = re.compile(r"[-+.0-9A-Za-z]+")
 """What Python's own constructors are asked about: they would take underscores and other scripts' digits, too."""
+NOBODY = Tenant()
 _SPELLING: TypeAdapter[Any] = TypeAdapter(BudgetSpelling)
 
 
@@ -136,17 +138,20 @@ def key_error(item: ErrorDetails, param: str) -> InvalidRequest:
     return InvalidRequest(f"{name}: {item['msg']}.", param=f"{param}.{name}")
 
 
-def resolve(settings: Settings, request: ChatRequest, headers: Mapping[str, str]) -> tuple[ModelSettings, Plan]:
-    """The model and the plan for one chat request."""
+def resolve(
+    settings: Settings, request: ChatRequest, headers: Mapping[str, str], tenant: Tenant = NOBODY
+) -> tuple[ModelSettings, Plan]:
+    """The model and the plan for one chat request of a tenant."""
     model, suffix = find_model(settings, request.model)
-    spelling, source = _spelling(settings, model, suffix, request, headers)
+    said = _said(model, suffix, request, headers)
+    spelling, source = _default(settings, model, tenant) if said is None else said
     return model, make_plan(settings, request, spelling, source)
 
 
-def _spelling(
-    settings: Settings, model: ModelSettings, suffix: str | None, request: ChatRequest, headers: Mapping[str, str]
-) -> tuple[Any, str]:
-    """The budget that wins, and the name of its source."""
+def _said(
+    model: ModelSettings, suffix: str | None, request: ChatRequest, headers: Mapping[str, str]
+) -> tuple[Any, str] | None:
+    """The client's own budget, the first that it states, and the name of its source."""
     if "x-compute-budget" in headers:
         return parse_text(headers["x-compute-budget"], "X-Compute-Budget"), "header"
     if request.compute_budget is not None:
@@ -159,6 +164,13 @@ def _spelling(
         return suffix, "suffix"
     if request.reasoning_effort is not None and model.effort in ("width", "both"):
         return EFFORT_PRESETS[request.reasoning_effort], "reasoning_effort"
+    return None
+
+
+def _default(settings: Settings, model: ModelSettings, tenant: Tenant) -> tuple[Any, str]:
+    """The operator's budget for requests that state none, and the name of its source."""
+    if tenant.default_budget is not None:
+        return tenant.default_budget, "tenant"
     if model.default_budget is not None:
         return model.default_budget, "model"
     return settings.default_budget, "server"

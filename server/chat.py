@@ -11,6 +11,7 @@ from starlette.background import BackgroundTask
 from core.errors import QuorateError, UnknownModel
 from core.types import NANOS, Prompt
 from server import report
+from server.admission import admitted
 from server.bodies import aside, load, parse, receive
 from server.budgets import Plan, find_model, forwarded, resolve
 from server.gateway import Gateway
@@ -22,6 +23,7 @@ from server.runtime import ClientGoneError, until_gone
 from server.schemas import ChatRequest
 from server.settings import ModelSettings
 from server.streaming import StreamedAnswer, hang_up
+from server.tenants import Tenant
 from strategies.answers import expected_kind
 
 router = APIRouter()
@@ -36,14 +38,15 @@ async def chat_completions(request: Request) -> Response:
     arrived = gateway.runtime.clock()
     body: dict[str, Any] = {}
     try:
+        tenant = admitted(request)
         data = await receive(request, gateway.settings.limits.max_body_bytes)
         body = await aside(len(data), load, data)
         parsed = await aside(len(data), parse, body)
-        model, plan = resolve(gateway.settings, parsed, request.headers)
+        model, plan = resolve(gateway.settings, parsed, request.headers, tenant)
     except QuorateError as error:
         gateway.metrics.refused(served_name(gateway, body), error.type, error.status)
         raise
-    job = make_job(gateway, request, body, parsed, model, plan)
+    job = make_job(gateway, request, body, parsed, model, plan, tenant)
     if parsed.stream:
         return streamed(gateway, job, parsed, arrived)
     return await plain(gateway, job, parsed, request, arrived)
@@ -59,7 +62,13 @@ def served_name(gateway: Gateway, body: Mapping[str, Any]) -> str:
 
 
 def make_job(
-    gateway: Gateway, request: Request, body: dict[str, Any], parsed: ChatRequest, model: ModelSettings, plan: Plan
+    gateway: Gateway,
+    request: Request,
+    body: dict[str, Any],
+    parsed: ChatRequest,
+    model: ModelSettings,
+    plan: Plan,
+    tenant: Tenant,
 ) -> Job:
     """Everything the driver needs to know."""
     kind = expected_kind(body)
@@ -72,7 +81,8 @@ def make_job(
         prompt=Prompt(forwarded(body, model)),
         kind=kind,
         plain=not parsed.stream,
-        priority=plan.priority or 0,
+        priority=tenant.class_of(plan.priority),
+        tenant=tenant.name,
         profile=gateway.profiles.choose(model.name, (parsed.metadata or {}).get("task"), kind),
     )
 

@@ -27,6 +27,7 @@ from server.samples import Keep, forget, sample_log
 from server.schemas import ChatRequest, Message
 from server.settings import PRESETS, BackendSettings, Settings, SettingsError
 from server.shadows import AT_ONCE, Shadows
+from server.tenants import Tenants
 
 log = logging.getLogger("quorate.gateway")
 HEALTH_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Gateway:
     metrics: Metrics
     profiles: Profiles
     shadows: Shadows
+    tenants: Tenants
     up: dict[str, bool]
     """Which backends answered their last health check; kept fresh in the background."""
     leaving: asyncio.Event
@@ -154,9 +156,9 @@ async def opened(
         served = {model.name for model in settings.models}
         profiles = Profiles(settings.profiles, metrics, watch.keep, served)
         profiles.open()
-        gateway = Gateway(
-            settings, backends, runtime, metrics, profiles, Shadows(settings, runtime, watch), {}, leaving, keep
-        )
+        tenants = Tenants(settings.tenants, refuse=settings.anonymous == "refuse")
+        shadows = Shadows(settings, runtime, watch)
+        gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, {}, leaving, keep)
         await check_health(gateway)
         for work in chores(gateway):
             await stack.enter_async_context(owned(work))
@@ -191,6 +193,7 @@ def check_budgets(settings: Settings) -> None:
     spellings: dict[str, Any] = {f"presets.{name}": name for name in PRESETS}
     spellings["default_budget"] = settings.default_budget
     spellings |= {f"model '{model.name}': default_budget": model.default_budget for model in settings.models}
+    spellings |= {f"tenant '{tenant.name}': default_budget": tenant.default_budget for tenant in settings.tenants}
     probe = ChatRequest(model=settings.models[0].name, messages=[Message(role="user")])
     for place, spelling in spellings.items():
         try:

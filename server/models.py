@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from core.errors import UnknownModel
+from server.admission import admitted
 from server.budgets import SUFFIXES
 from server.gateway import Gateway
 from server.openapi import COUNT, TEXT, json_answer, listing, record
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(admitted)])
 OWNER = "quorate"
 MODEL: Mapping[str, Any] = record({"id": TEXT, "object": {"const": "model"}, "created": COUNT, "owned_by": TEXT})
 MODELS: Mapping[str, Any] = record({"object": {"const": "list"}, "data": listing(MODEL)})

@@ -14,6 +14,7 @@ from core.errors import InvalidRequest
 from scheduler.orders import ORDERS
 from server.options import chosen
 from server.schemas import BudgetObject, BudgetSpelling
+from server.tenants import TenantSettings
 
 DEMO = Path(__file__).parent / "demo.toml"
 """The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
@@ -149,6 +150,10 @@ class Settings(BaseSettings):
     default_budget: BudgetSpelling = "off"
     backends: tuple[BackendSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
+    tenants: tuple[TenantSettings, ...] = ()
+    anonymous: Literal["allow", "refuse"] = Field(
+        default="allow", description="Whether requests without a tenant's key are served."
+    )
     presets: Mapping[str, BudgetObject] = Field(default_factory=dict)
     limits: Limits = Limits()
     order: str = "first_come"
@@ -192,14 +197,27 @@ class Settings(BaseSettings):
         unknown = set(self.presets) - set(PRESETS)
         if unknown:
             raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
+        self._told_apart()
         self._sound_budgets()
         return self
+
+    def _told_apart(self) -> None:
+        """A key belongs to one tenant, and where nobody else is served, somebody is."""
+        names = [tenant.name for tenant in self.tenants]
+        digests = [digest for tenant in self.tenants for digest in tenant.digests]
+        if len(set(names)) != len(names):
+            raise ValueError("names of tenants must be unique")
+        if len(set(digests)) != len(digests):
+            raise ValueError("a key of a tenant is named twice")
+        if self.anonymous == "refuse" and not self.tenants:
+            raise ValueError("anonymous = 'refuse' without [[tenants]] would serve nobody")
 
     def _sound_budgets(self) -> None:
         """Every budget of the operator's names a strategy and options that exist; requests do not find out later."""
         budgets: dict[str, BudgetSpelling | None] = {f"presets.{name}": self.preset(name) for name in self.presets}
         budgets["default_budget"] = self.default_budget
         budgets |= {f"models.{place}.default_budget": each.default_budget for place, each in enumerate(self.models)}
+        budgets |= {f"tenants.{place}.default_budget": each.default_budget for place, each in enumerate(self.tenants)}
         for name, budget in budgets.items():
             try:
                 if isinstance(budget, BudgetObject):
