@@ -57,6 +57,7 @@ class FanOut:
         self._due: dict[int, None] = {}  # running samples to be shown, in order
         self._failures: list[QuorateError] = []
         self._launched = 0
+        self._extra = 0
         self._yielded = 0
         self._over = False
         self._closed = False
@@ -145,6 +146,16 @@ class FanOut:
             self._ready.append(_standing(longest))
             self._program.ledger.cut(self._ready[-1])
 
+    def halt(self, reason: StopReason) -> None:
+        """Whoever decides for everyone has decided that this is enough: the iteration ends with what it has given."""
+        if not self._closed:
+            self.close()
+            self.ended_by = reason
+
+    def widen(self, by: int) -> None:
+        """So many more may be in flight, beyond `width`."""
+        self._extra += by
+
     def close(self) -> list[Sample]:
         """Launch nothing more and abort what runs; returns the beginnings that were made.
 
@@ -172,7 +183,7 @@ class FanOut:
         if self._program.exhausted and self._launched < self.planned:
             self._over = True
             self.ended_by = StopReason.MAX_TOKENS
-        width = max(1, self.width)
+        width = max(1, self.width) + self._extra
         if self._template.kind is RequestKind.SAMPLE:  # how long others are is only known of samples
             width = self._program.affordable(width)
         if width < 1 and not self._running and self._launched < self.planned:

@@ -14,7 +14,8 @@ from core.calibration import UNCALIBRATED, Profile
 from core.confidence import WINDOW
 from core.errors import DeadlineExceeded, NoAnswer
 from core.fanout import FanOut
-from core.types import Answer, Prompt, Request, RequestKind, Sample, StopReason, Usage
+from core.types import Answer, Outcome, Prompt, Request, RequestKind, Sample, StopReason, Usage
+from core.worth import worth
 
 BLIND_WIDTH = 2
 """Samples in flight under a token budget while nothing is known about their length."""
@@ -82,6 +83,7 @@ class Program:
         self._launched = 0
         self._closed = False
         self._lengths: list[int] = []
+        self._scope: FanOut | None = None  # the newest fan-out
 
     def fan_out(
         self,
@@ -96,7 +98,8 @@ class Program:
         self.planned += n
         self.width = max(self.width, width or n)
         template = Request(self.name, -1, prompt or self.prompt, every=every, window=window)
-        return FanOut(self, n, width=width or n, template=template)
+        self._scope = FanOut(self, n, width=width or n, template=template)
+        return self._scope
 
     async def sample(
         self, prompt: Prompt | None = None, *, kind: RequestKind = RequestKind.SAMPLE, relay: bool = False
@@ -113,6 +116,32 @@ class Program:
         """See `core.context.Context.report`."""
         self.reported = answer
         self._port.report(answer)
+
+    @property
+    def remaining(self) -> int:
+        """Samples that the newest fan-out may still yield."""
+        return 0 if self._scope is None else self._scope.remaining
+
+    def worth(self, answer: Answer) -> float | None:
+        """What one more sample is worth to this program; see `core.worth`."""
+        counts = self.ledger.samples
+        finished = counts[Outcome.FINISHED] + counts[Outcome.TRUNCATED]
+        return worth(answer, finished=finished, remaining=self.remaining)
+
+    def halt(self) -> bool:
+        """Under load: end the sampling with the answer that was reported. False if there is none that may be given."""
+        finished = self.ledger.samples[Outcome.FINISHED]
+        if self.reported is None or self._scope is None or finished < self.budget.min_samples:
+            return False
+        self._scope.halt(StopReason.LOAD)
+        self._port.wake()
+        return True
+
+    def widen(self, by: int) -> None:
+        """Engines idle: so many more samples may be in flight, as far as the budget goes."""
+        if self._scope is not None and not self._closed:
+            self._scope.widen(by)
+            self._port.wake()
 
     def at_deadline(self) -> Answer:
         """The answer when time is up: the last one reported; an abstention stays one. Raises DeadlineExceeded."""

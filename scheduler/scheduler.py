@@ -1,180 +1,368 @@
 """The scheduler: `handle(event, now) -> list[Command]`. The same events always give the same commands."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable, Iterator, Mapping
 
+from core.types import NANOS, Outcome
+from scheduler.admission import refusal
+from scheduler.capacity import Capacity
 from scheduler.events import (
+    BackendChecked,
+    BackendDrained,
+    BackendMeasured,
     Cancel,
     Command,
     Event,
+    Fail,
+    Halt,
+    PressureShared,
     ProgramArrived,
     ProgramEnded,
     ProgramReported,
-    Refuse,
     RequestAborted,
     RequestEnded,
+    RequestFailed,
     RequestSubmitted,
+    SlotsLeased,
     Start,
+    TenantServed,
+    Tick,
 )
-from scheduler.orders import ORDERS, Waiting
+from scheduler.hedging import Allowance, stragglers
+from scheduler.load import Loads, halts, widenings, worthless
+from scheduler.orders import order_named
+from scheduler.place import Place, choose
+from scheduler.policy import Policy
+from scheduler.queue import Queue
+from scheduler.state import Attempt, Program
 
-Key = tuple[str, int]
-
-_SLACK = 64
-"""Withdrawn requests that a queue keeps before it is worth rebuilding."""
-
-
-@dataclass(slots=True)
-class _Program:
-    """Book-keeping of one program: its waiting (with their tickets) and running requests, in order of submission."""
-
-    backend: str
-    priority: int
-    arrival: int
-    certainty: float | None = None
-    waiting: dict[int, int] = field(default_factory=dict)
-    running: dict[int, None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Queue:
-    """Requests waiting for one backend. Entries of withdrawn requests are skipped when they surface."""
-
-    slots: int
-    running: int = 0
-    waiting: int = 0
-    heap: list[tuple[tuple[int, ...], Key]] = field(default_factory=list)
+LOOK = 4
+"""Programs that are asked whether they take a free slot before the first of them must, home or not."""
+RANKS = 1000
+"""Ranks within one priority class, for engines that order their own queue."""
+DEFAULT = Policy()
 
 
 class Scheduler:
-    """Hands out the slots of each backend in a given order; refuses programs when too many requests wait.
+    """Hands out the slots of each backend; refuses, halts, widens and retries as its policy says.
 
     Args:
         slots: requests that may run at once, by backend name.
-        max_waiting: queued requests per backend above which new programs are refused.
-        order: name of an order in `scheduler.orders.ORDERS`.
+        policy: what the operator chose.
+        orders: orders of their own, by the backends of a queue.
     """
 
-    def __init__(self, slots: Mapping[str, int], *, max_waiting: int = 1024, order: str = "first_come") -> None:
-        self._queues = {name: _Queue(count) for name, count in slots.items()}
-        self._programs: dict[str, _Program] = {}
-        self._max_waiting = max_waiting
-        self._order = ORDERS[order]
+    def __init__(
+        self,
+        slots: Mapping[str, int],
+        policy: Policy = DEFAULT,
+        orders: Mapping[tuple[str, ...], str] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.places = {name: Place(name, Capacity(count, float(count))) for name, count in slots.items()}
+        self.queues: dict[tuple[str, ...], Queue] = {}
+        self._loads: dict[tuple[str, ...], Loads] = {}
+        self._orders = dict(orders or {})
+        self._programs: dict[str, Program] = {}
+        self._allowance = Allowance()
         self._arrivals = 0
         self._submissions = 0
+        self._now = 0
 
     def handle(self, event: Event, now: int) -> list[Command]:
         """Take one event at time `now` (integer nanoseconds); returns what the driver must do, in order.
 
-        Events about unknown programs or requests change nothing: late news is normal after an abort.
+        Events about unknown programs, requests or backends change nothing: late news is normal after an abort.
         """
+        self._now = max(self._now, now)
         match event:
             case ProgramArrived():
                 return self._arrive(event)
             case RequestSubmitted(program, index):
                 return self._submit(program, index)
-            case RequestEnded(program, index) | RequestAborted(program, index):
-                return self._release(program, index)
-            case ProgramReported(program, certainty):
-                if program in self._programs:
-                    self._programs[program].certainty = certainty
-                return []
+            case RequestEnded():
+                return self._ended(event)
+            case RequestFailed():
+                return self._failed(event)
+            case RequestAborted():
+                return self._aborted(event)
+            case ProgramReported():
+                return self._reported(event)
             case ProgramEnded(program):
-                return self._end(program)
+                return self._over(program)
+            case Tick():
+                return self._tick()
+            case _:
+                return self._told(event)
 
     @property
     def waiting(self) -> int:
         """Requests queued for any backend."""
-        return sum(queue.waiting for queue in self._queues.values())
+        return sum(queue.waiting for queue in self.queues.values())
 
     def running(self, backend: str) -> int:
         """Requests that hold a slot of this backend."""
-        return self._queues[backend].running
+        return self.places[backend].running
 
     @property
     def programs(self) -> int:
         """Programs that have arrived and not ended."""
         return len(self._programs)
 
+    def demand(self, backend: str) -> int:
+        """Requests that run on this backend, and its part of those that wait."""
+        waits = sum(-(-q.waiting // len(q.backends)) for q in self.queues.values() if backend in q.backends)
+        return self.places[backend].running + waits
+
+    def _queue(self, backends: tuple[str, ...]) -> Queue:
+        queue = self.queues.get(backends)
+        if queue is None:
+            unknown = [name for name in backends if name not in self.places]
+            if unknown or not backends:
+                raise ValueError(f"There is no backend {', '.join(unknown)}.")
+            order = order_named(self._orders.get(backends, self.policy.order))
+            starving = round(self.policy.starving_seconds * NANOS)
+            queue = self.queues[backends] = Queue(backends, order, starving=starving, weights=self.policy.weights)
+            self._loads[backends] = Loads(self.policy)
+        return queue
+
+    def _slots(self, queue: Queue) -> int:
+        return sum(self.places[name].limit(self._now) for name in queue.backends)
+
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
             return []
-        queue = self._queues[event.backend]
-        if queue.waiting >= self._max_waiting:
-            return [Refuse(event.program, retry_after=self._retry_after(queue))]
-        self._programs[event.program] = _Program(event.backend, event.priority, self._arrivals)
+        queue, policy = self._queue(event.backends), self.policy
+        slots, late = self._slots(queue), policy.admit_late
+        refused = refusal(queue, event, slots=slots, max_waiting=policy.max_waiting, late=late, now=self._now)
+        if refused is not None:
+            return [refused]
+        self._programs[event.program] = Program(event, self._arrivals, self._now)
         self._arrivals += 1
+        if event.deadline is not None:
+            self._loads[event.backends].expects(event.deadline - self._now)
         return []
-
-    def _retry_after(self, queue: _Queue) -> float:
-        """Seconds: one per round of the queue through the slots, between 1 and 30."""
-        return float(min(30, max(1, queue.waiting // max(1, queue.slots))))
 
     def _submit(self, name: str, index: int) -> list[Command]:
         program = self._programs.get(name)
         if program is None or index in program.waiting or index in program.running:
             return []
-        queue = self._queues[program.backend]
-        waiting = Waiting(name, index, program.priority, program.arrival, self._submissions)
+        queue = self._queue(program.asked.backends)
+        program.waiting[index] = self._submissions
         self._submissions += 1
-        program.waiting[index] = waiting.submitted
         queue.waiting += 1
-        heappush(queue.heap, ((*self._order(waiting), waiting.submitted), (name, index)))
-        return self._fill([program.backend])
+        queue.changed(program, self._now)
+        return self._fill(queue.backends)
 
-    def _release(self, name: str, index: int) -> list[Command]:
-        """A request no longer waits or runs; its slot goes to the next."""
+    def _reported(self, event: ProgramReported) -> list[Command]:
+        program = self._programs.get(event.program)
+        if program is None:
+            return []
+        program.certainty, program.worth, program.remaining = event.certainty, event.worth, event.remaining
+        queue = self._queue(program.asked.backends)
+        queue.changed(program, self._now)
+        if self.policy.shed and worthless(program, queue.price):
+            program.halted = True
+            return [Halt(program.name)]
+        return []
+
+    def _ended(self, event: RequestEnded) -> list[Command]:
+        """A call came to its end: its slot is free, and other attempts at it are not needed any more."""
+        program = self._programs.get(event.program)
+        attempt = self._release(program, event.index, event.attempt, event.tokens)
+        if program is None or attempt is None:
+            return []
+        queue, place = self._queue(program.asked.backends), self.places[attempt.backend]
+        if event.outcome in (Outcome.FINISHED, Outcome.TRUNCATED):
+            nanos = max(1, self._now - attempt.since)
+            program.finished += 1
+            program.tokens += event.tokens
+            queue.learn(event.tokens, nanos)
+            place.learn(event.tokens, nanos)
+            place.breaker.success(self._now)
+        losers = program.running.get(event.index, {})
+        cancels: list[Command] = [Cancel(program.name, event.index, a.backend, n) for n, a in losers.items()]
+        queue.changed(program, self._now)
+        return cancels + self._fill([attempt.backend])
+
+    def _failed(self, event: RequestFailed) -> list[Command]:
+        """An attempt failed: the next one, elsewhere, or the end of the request."""
+        program = self._programs.get(event.program)
+        attempt = self._release(program, event.index, event.attempt, event.tokens)
+        if program is None or attempt is None:
+            return []
+        queue, place = self._queue(program.asked.backends), self.places[attempt.backend]
+        if event.fault:
+            place.breaker.fault(self._now)
+        else:
+            place.capacity.full()
+        tried = program.tried.setdefault(event.index, [])
+        tried.append(attempt.backend)
+        commands: list[Command] = []
+        if event.index not in program.running:
+            if self._may_retry(queue, tried):
+                program.waiting = {event.index: -1, **program.waiting}
+                queue.waiting += 1
+            else:
+                commands.append(Fail(program.name, event.index))
+        queue.changed(program, self._now)
+        return commands + self._fill(queue.backends)
+
+    def _may_retry(self, queue: Queue, tried: list[str]) -> bool:
+        left = [name for name in queue.backends if name not in tried and self.places[name].usable(self._now)]
+        return bool(left) and len(tried) <= self.policy.retries and self._allowance.spend()
+
+    def _aborted(self, event: RequestAborted) -> list[Command]:
+        """The program gave a request up, or one attempt at it is over."""
+        program = self._programs.get(event.program)
+        if program is None:
+            return []
+        queue = self._queue(program.asked.backends)
+        freed = []
+        if event.attempt is None and program.waiting.pop(event.index, None) is not None:
+            queue.waiting -= 1
+        numbers = [event.attempt] if event.attempt is not None else list(program.running.get(event.index, {}))
+        for number in numbers:
+            attempt = self._release(program, event.index, number, event.tokens)
+            if attempt is not None:
+                freed.append(attempt.backend)
+        queue.changed(program, self._now)
+        return self._fill(freed)
+
+    def _release(self, program: Program | None, index: int, number: int, tokens: int) -> Attempt | None:
+        """Take one attempt off the books; None if it was not there."""
+        attempts = None if program is None else program.running.get(index)
+        if program is None or not attempts or number not in attempts:
+            return None
+        attempt = attempts.pop(number)
+        if not attempts:
+            del program.running[index]
+        program.in_flight -= 1
+        self.places[attempt.backend].running -= 1
+        self._queue(program.asked.backends).charge(program.asked.tenant, tokens - attempt.charged)
+        return attempt
+
+    def _over(self, name: str) -> list[Command]:
         program = self._programs.get(name)
         if program is None:
             return []
-        self._forget(program, index)
-        return self._fill([program.backend])
+        cancels: list[Command] = []
+        freed = []
+        for index, attempts in list(program.running.items()):
+            for number, attempt in list(attempts.items()):
+                cancels.append(Cancel(name, index, attempt.backend, number))
+                freed.append(attempt.backend)
+                self._release(program, index, number, 0)
+        queue = self._queue(program.asked.backends)
+        queue.waiting -= len(program.waiting)
+        program.waiting.clear()
+        queue.changed(program, self._now)
+        del self._programs[name]
+        return cancels + self._fill(freed)
 
-    def _forget(self, program: _Program, index: int) -> None:
-        queue = self._queues[program.backend]
-        if index in program.running:
-            del program.running[index]
-            queue.running -= 1
-        elif index in program.waiting:
-            del program.waiting[index]
-            queue.waiting -= 1
-            self._compact(queue)
+    def _told(self, event: Event) -> list[Command]:
+        """News about a backend, or from other replicas."""
+        match event:
+            case TenantServed(backends, tenant, tokens):
+                if backends in self.queues:
+                    self.queues[backends].charge(tenant, tokens)
+                return []
+            case PressureShared(backends, pressed):
+                if backends in self.queues:
+                    self._loads[backends].shared(pressed, self._now)
+                return []
+            case BackendMeasured() | BackendChecked() | BackendDrained() | SlotsLeased():
+                place = self.places.get(event.backend)
+                if place is not None:
+                    place.told(event, self._now)
+                    return self._fill([place.name])
+        return []
 
-    def _compact(self, queue: _Queue) -> None:
-        """Drop withdrawn requests once they outnumber the waiting: behind a starved order they would pile up."""
-        if len(queue.heap) <= 2 * queue.waiting + _SLACK:
-            return
-        queue.heap = [entry for entry in queue.heap if self._is_waiting(*entry)]
-        heapify(queue.heap)
+    def _tick(self) -> list[Command]:
+        """Time has passed: prices, halts, widenings, hedges, and whatever time alone has freed."""
+        commands: list[Command] = []
+        for backends, queue in self.queues.items():
+            places = [self.places[name] for name in backends]
+            kv = max((place.kv_usage for place in places if place.kv_usage is not None), default=None)
+            self._loads[backends].update(queue, self._slots(queue), kv, self._now)
+            queue.reorder()
+            if self.policy.shed:
+                commands += halts(queue.programs, queue.price)
+            if self.policy.spend_idle and not queue.waiting:
+                commands += widenings(queue.programs, places, self._now)
+            if self.policy.hedge and len(places) > 1:
+                commands += self._hedges(queue, places)
+        return commands + self._fill(self.places)
 
-    def _is_waiting(self, rank: tuple[int, ...], key: Key) -> bool:
-        """Whether a queue entry still stands: its ticket, the last of `rank`, is the one its request waits with."""
-        program = self._programs.get(key[0])
-        return program is not None and program.waiting.get(key[1]) == rank[-1]
+    def _hedges(self, queue: Queue, places: list[Place]) -> Iterator[Command]:
+        """Second attempts at requests that hang, where there is room and allowance for them."""
+        by_name = {place.name: place for place in places}
+        for program, index in list(stragglers(queue.programs, by_name, queue.service, self._now)):
+            (first,) = program.running[index].values()
+            free = [each for each in self._free(queue) if each[0].name != first.backend]
+            if not free or not self._allowance.spend():
+                return
+            place = choose(program, index, free, None, ahead=0, now=self._now)
+            if place is not None:
+                yield self._start(queue, program, index, place)
 
-    def _end(self, name: str) -> list[Command]:
-        program = self._programs.pop(name, None)
-        if program is None:
-            return []
-        cancels: list[Command] = [Cancel(name, index, program.backend) for index in program.running]
-        for index in (*program.running, *program.waiting):
-            self._forget(program, index)
-        return cancels + self._fill([program.backend])
+    def _free(self, queue: Queue) -> list[tuple[Place, int]]:
+        """Backends with room, and their limits. If none is healthy, health does not count."""
+        places = [self.places[name] for name in queue.backends]
+        panic = not any(place.usable(self._now) for place in places)
+        limits = [(place, place.limit(self._now, panic=panic)) for place in places]
+        return [(place, limit) for place, limit in limits if place.running < limit]
 
     def _fill(self, backends: Iterable[str]) -> list[Command]:
-        """Start waiting requests while slots are free."""
+        """Start waiting requests while slots are free. Of queues that share a backend, the least served goes first."""
+        names = set(backends)
+        queues = [q for q in self.queues.values() if q.waiting and not names.isdisjoint(q.backends)]
         commands: list[Command] = []
-        for backend in backends:
-            queue = self._queues[backend]
-            while queue.running < queue.slots and queue.heap:
-                rank, (name, index) = heappop(queue.heap)
-                if not self._is_waiting(rank, (name, index)):
-                    continue
-                program = self._programs[name]
-                del program.waiting[index]
-                program.running[index] = None
-                queue.waiting -= 1
-                queue.running += 1
-                commands.append(Start(name, index, backend))
+        while queues:
+            queue = queues[0] if len(queues) == 1 else min(queues, key=Queue.least)
+            start = self._next(queue)
+            if start is not None:
+                commands.append(start)
+            if start is None or not queue.waiting:
+                queues.remove(queue)
         return commands
+
+    def _next(self, queue: Queue) -> Start | None:
+        """The request that goes next to a backend with room."""
+        free = self._free(queue)
+        if not free:
+            return None
+        single = len(queue.backends) == 1
+        first: Program | None = None
+        for program in queue.next(self._now, 1 if single else LOOK):
+            first = first or program
+            index = next(iter(program.waiting))
+            home = self.places.get(program.home or queue.homes.get(program.asked.prefix, ""))
+            ahead = queue.waiting // len(queue.backends)
+            place = free[0][0] if single else choose(program, index, free, home, ahead=ahead, now=self._now)
+            if place is not None:
+                return self._take(queue, program, index, place)
+        return None
+
+    def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
+        """Take a request out of the queue and start it."""
+        del program.waiting[index]
+        queue.waiting -= 1
+        queue.started()
+        self._allowance.earn()
+        start = self._start(queue, program, index, place)
+        queue.changed(program, self._now)
+        return start
+
+    def _start(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
+        charged = program.length(queue.length)
+        attempts = program.running.setdefault(index, {})
+        number = max((*attempts, len(program.tried.get(index, ())) - 1)) + 1
+        attempts[number] = Attempt(place.name, self._now, charged)
+        place.running += 1
+        rank = program.asked.priority * RANKS + min(RANKS - 1, program.finished + program.in_flight)
+        program.in_flight += 1
+        if program.home is None:
+            program.home = place.name
+            queue.remember(program.asked.prefix, place.name)
+        queue.charge(program.asked.tenant, charged)
+        return Start(program.name, index, place.name, number, rank)

@@ -79,7 +79,9 @@ class _Run:
 
     def report(self, answer: Answer) -> None:
         """See `core.program.Port`."""
-        self.kernel.tell(ProgramReported(self.arrival.name, answer.certainty))
+        program = self.program
+        worth, remaining = program.worth(answer), program.remaining
+        self.kernel.tell(ProgramReported(self.arrival.name, answer.certainty, worth, remaining))
 
     def wake(self) -> None:
         """See `core.program.Port`."""
@@ -290,7 +292,7 @@ class Kernel:
 
     def _arrive(self, arrival: Arrival) -> bool:
         try:
-            self.tell(ProgramArrived(arrival.name, arrival.backend, arrival.priority))
+            self.tell(ProgramArrived(arrival.name, (arrival.backend,), arrival.priority))
         except Overloaded as error:
             self._ended[arrival.name] = Ended(arrival.name, None, error, Ledger(), 0, arrival.at, self.now)
             return True

@@ -14,6 +14,7 @@ from core.errors import BackendBroken, BackendRejected, NoAnswer, QuorateError
 from core.program import Program
 from core.types import NANOS, Outcome, Prompt, Request, RequestKind, Sample, Usage
 from scheduler.log import encode, replay
+from scheduler.policy import Policy
 from scheduler.scheduler import Scheduler
 from sim.dice import dice
 from sim.kernel import Kernel
@@ -61,7 +62,7 @@ class Recorded(Scheduler):
     """A scheduler that keeps its commands."""
 
     def __init__(self, slots: int, max_waiting: int) -> None:
-        super().__init__({"sim": slots}, max_waiting=max_waiting)
+        super().__init__({"sim": slots}, Policy(max_waiting=max_waiting))
         self.commands: list[list[Any]] = []
 
     def handle(self, event: Any, now: int) -> list[Any]:
@@ -212,7 +213,7 @@ def test_the_event_log_replays_to_identical_commands(name, seed, plans, slots):
     """A fresh scheduler that reads the log commands what was commanded."""
     world = World(seed, slots)
     world.run(PLAYED[name], plans)
-    assert list(replay(Scheduler({"sim": slots}, max_waiting=64), world.log)) == world.scheduler.commands
+    assert list(replay(Scheduler({"sim": slots}, Policy(max_waiting=64)), world.log)) == world.scheduler.commands
 
 
 @every_strategy

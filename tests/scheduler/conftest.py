@@ -22,7 +22,7 @@ INDICES = st.integers(0, 5)
 def any_event() -> st.SearchStrategy[Event]:
     """One event about a few programs on two backends; it need not make sense."""
     return st.one_of(
-        st.builds(ProgramArrived, PROGRAMS, st.sampled_from(["one", "two"]), st.integers(-1, 1)),
+        st.builds(ProgramArrived, PROGRAMS, st.sampled_from([("one",), ("two",), ("one", "two")]), st.integers(-1, 1)),
         st.builds(RequestSubmitted, PROGRAMS, INDICES),
         st.builds(RequestSubmitted, PROGRAMS, INDICES),
         st.builds(RequestEnded, PROGRAMS, INDICES, st.sampled_from(Outcome)),

@@ -7,6 +7,7 @@ import pytest
 
 from core.types import Request, Usage
 from scheduler.log import encode
+from scheduler.policy import Policy
 from scheduler.scheduler import Scheduler
 from sim.kernel import Kernel
 from sim.types import Arrival, Drawn, Ended
@@ -24,7 +25,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.kernel = Kernel(
-            Scheduler({"sim": self.slots}, max_waiting=self.max_waiting),
+            Scheduler({"sim": self.slots}, Policy(max_waiting=self.max_waiting)),
             self.draw,
             on_event=self.on_event,
             recorder=lambda event, now: self.log.append(encode(event, now)),

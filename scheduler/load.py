@@ -1,0 +1,81 @@
+"""How much under load: keeps the compute price of a queue, and says who stops and who may widen."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from core.types import NANOS
+from scheduler.events import Command, Halt, Widen
+from scheduler.orders import marginal
+from scheduler.place import Place
+from scheduler.policy import Policy
+from scheduler.price import PATIENCE_SHARE, UNIT, Load, pressure, price, smoothed
+from scheduler.queue import Queue
+from scheduler.state import Program
+
+SHARED_FOR = 5 * NANOS
+"""How long the pressure that other replicas see counts."""
+IDLE = 0.5
+"""Share of free slots from which on capacity is idle."""
+
+
+class Loads:
+    """The compute price of one queue, and when it was last looked at. Times in nanoseconds."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._at = 0
+        self._shared = (0.0, -SHARED_FOR)
+        self._span: float | None = None
+
+    def expects(self, span: int) -> None:
+        """A program has so long until its deadline."""
+        self._span = float(span) if self._span is None else self._span + 0.1 * (span - self._span)
+
+    def shared(self, pressed: float, now: int) -> None:
+        """What all replicas together see."""
+        self._shared = (pressed, now)
+
+    def update(self, queue: Queue, slots: int, kv_usage: float | None, now: int) -> None:
+        """Look at the queue, and set its pressure and price."""
+        seen = pressure(Load(queue.waiting / max(1, slots), queue.service, self.patience, kv_usage))
+        queue.pressure = smoothed(queue.pressure, seen, now - self._at, max(queue.service / 2, NANOS / 4))
+        self._at = now
+        shared, since = self._shared
+        queue.price = price(max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure)
+
+    @property
+    def patience(self) -> float:
+        """Nanoseconds that waiting may take at pressure 1."""
+        stated = self._policy.patience_seconds * NANOS
+        return stated if self._span is None else min(stated, PATIENCE_SHARE * self._span)
+
+
+def worthless(program: Program, price: float) -> bool:
+    """Whether it has an answer, and one more sample is worth less than the price."""
+    known = program.worth is not None and program.finished > 0
+    return known and not program.halted and program.worth is not None and program.worth < price
+
+
+def halts(programs: Iterable[Program], price: float) -> Iterator[Command]:
+    """Who should answer now with what there is."""
+    for program in programs:
+        if worthless(program, price):
+            program.halted = True
+            yield Halt(program.name)
+
+
+def widenings(programs: Iterable[Program], places: Sequence[Place], now: int) -> Iterator[Command]:
+    """Who may have more in flight while half of the slots stand idle: contested answers, the most contested first.
+
+    Half of what is idle is given out at a time, and to nobody more than they have in flight already.
+    """
+    limits = sum(place.limit(now) for place in places)
+    free = limits - sum(place.running for place in places)
+    if free < IDLE * limits:
+        return
+    left = free // 2
+    open_ones = [each for each in programs if each.in_flight and each.worth is not None and each.worth > UNIT]
+    for program in sorted(open_ones, key=marginal, reverse=True):
+        by = min(program.in_flight, program.wanted - program.in_flight, left)
+        if by > 0:
+            left -= by
+            yield Widen(program.name, by)

@@ -1,0 +1,35 @@
+"""What an operator may choose about the scheduler: one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DEFAULT_ORDER = "first_come"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How programs are admitted, ordered, and held short under load.
+
+    Args:
+        order: Who goes next (`scheduler.orders`), where a program names no order of its own.
+        max_waiting: Queued requests of one queue above which new programs are refused.
+        starving_seconds: A program that waits this long with nothing in flight gets a turn out of order.
+        patience_seconds: Time in the queue that is pressure 1 (a quarter of the time to the deadline, if that is less).
+        shed: Halt programs whose next sample is worth less than the compute price.
+        admit_late: Take programs in although even one sample of each cannot meet the deadlines.
+        spend_idle: Widen programs with contested answers while half of the slots stand idle.
+        retries: Further attempts at a request that failed through no fault of its own, on other backends.
+        hedge: Try requests that hang on a slow or silent backend on another one, too.
+        weights: Fair share of tenants; 1 where nothing is said.
+    """
+
+    order: str = DEFAULT_ORDER
+    max_waiting: int = 1024
+    starving_seconds: float = 30.0
+    patience_seconds: float = 10.0
+    shed: bool = True
+    admit_late: bool = False
+    spend_idle: bool = True
+    retries: int = 2
+    hedge: bool = True
+    weights: Mapping[str, float] = field(default_factory=dict)
