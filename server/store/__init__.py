@@ -1,0 +1,1 @@
+"""What gateway replicas share: slots of engines, tokens served, prices, verdicts. One process shares with nobody."""
