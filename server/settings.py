@@ -14,6 +14,7 @@ from core.errors import InvalidRequest
 from scheduler.orders import ORDERS
 from server.options import chosen
 from server.schemas import BudgetObject, BudgetSpelling
+from server.store.settings import StoreSettings
 from server.tenants import TenantSettings
 
 DEMO = Path(__file__).parent / "demo.toml"
@@ -156,6 +157,7 @@ class Settings(BaseSettings):
     )
     presets: Mapping[str, BudgetObject] = Field(default_factory=dict)
     limits: Limits = Limits()
+    store: StoreSettings = StoreSettings()
     order: str = "first_come"
     heartbeat_seconds: float = Field(default=10.0, gt=0)
     grace_seconds: float = Field(
