@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from core.errors import BackendUnavailable, NoAnswer, Overloaded, QuorateError
-from server import chat, health, models
+from server import admin, chat, health, models
 from server.backends.base import Backend
 from server.bodies import REQUEST_TIMEOUT
 from server.gateway import opened
@@ -53,6 +53,8 @@ def create_app(
     )
     for routes in (chat, models, health):
         app.include_router(routes.router)
+    if settings.admin_key is not None:
+        app.include_router(admin.router)
     app.add_exception_handler(QuorateError, known_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, gone)

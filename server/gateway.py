@@ -21,6 +21,7 @@ from server.calls import Dialect
 from server.drift import DriftWatch
 from server.jobs import Result
 from server.metrics import Metrics
+from server.monitor import Monitor
 from server.profiles import Profiles
 from server.runtime import Recorder, Runtime, owned
 from server.samples import Keep, forget, sample_log
@@ -32,6 +33,8 @@ from server.tenants import Tenants
 log = logging.getLogger("quorate.gateway")
 HEALTH_SECONDS = 5.0
 """Between two health checks of a backend."""
+LISTEN_SECONDS = 1.0
+"""Between two looks whether busy backends still send something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,7 @@ class Gateway:
     profiles: Profiles
     shadows: Shadows
     tenants: Tenants
-    up: dict[str, bool]
-    """Which backends answered their last health check; kept fresh in the background."""
+    monitor: Monitor
     leaving: asyncio.Event
     """Set once running requests are broken off."""
     keep: Keep = forget
@@ -145,6 +147,8 @@ async def opened(
         reader = AnswerReader()
         stack.push_async_callback(reader.aclose)
         slots = {backend.name: backend.slots for backend in settings.backends}
+        pools, names = {model.places for model in settings.models}, [tenant.name for tenant in settings.tenants]
+        metrics.scheduling.serve(pools=pools, slots=slots, tenants=names)
         scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
         keep = stack.enter_context(sample_log(settings.sample_log)) if settings.sample_log else forget
@@ -158,8 +162,9 @@ async def opened(
         profiles.open()
         tenants = Tenants(settings.tenants, refuse=settings.anonymous == "refuse")
         shadows = Shadows(settings, runtime, watch)
-        gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, {}, leaving, keep)
-        await check_health(gateway)
+        monitor = Monitor(backends, settings.backends, metrics, runtime.handle, clock, settings.engine_seconds)
+        gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, monitor, leaving, keep)
+        await monitor.open()
         for work in chores(gateway):
             await stack.enter_async_context(owned(work))
         yield gateway
@@ -167,7 +172,9 @@ async def opened(
 
 def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
     """What goes on in the background as long as the gateway lives."""
-    yield repeat(lambda: check_health(gateway), HEALTH_SECONDS)
+    yield repeat(gateway.monitor.check_health, HEALTH_SECONDS)
+    yield repeat(gateway.monitor.listen, LISTEN_SECONDS)
+    yield repeat(gateway.monitor.measure, gateway.settings.engine_seconds)
     if gateway.settings.profiles is not None:
         yield repeat(gateway.profiles.refresh, gateway.settings.profiles_seconds)
     if gateway.settings.shadow:
@@ -200,27 +207,6 @@ def check_budgets(settings: Settings) -> None:
             make_plan(settings, probe, "off" if spelling is None else spelling, "server")
         except InvalidRequest as error:
             raise SettingsError(f"{place}: {error.message}") from error
-
-
-async def check_health(gateway: Gateway) -> None:
-    """One round of health checks, all backends at once; a change is logged once."""
-    async with asyncio.TaskGroup() as group:
-        for backend in gateway.backends.values():
-            group.create_task(check_backend(gateway, backend))
-
-
-async def check_backend(gateway: Gateway, backend: Backend) -> None:
-    """Ask one backend; what it says goes into the metrics and into `gateway.up`."""
-    try:
-        up = await backend.healthy()
-    except BackendError:
-        up = False
-    before = gateway.up.get(backend.name)
-    if up != (before is not False):
-        level = logging.WARNING if before else logging.INFO
-        log.log(level, "backend %s is %s", backend.name, "up" if up else "down")
-    gateway.up[backend.name] = up
-    gateway.metrics.backend_up(backend.name, up)
 
 
 @contextmanager

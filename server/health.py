@@ -23,8 +23,8 @@ STATE: Mapping[str, Any] = record(
 async def health(request: Request) -> JSONResponse:
     """200 while the gateway serves; `status` is `degraded` when a backend does not answer, and names it."""
     gateway: Gateway = request.app.state.gateway
-    status = "ok" if all(gateway.up.values()) else "degraded"
-    return JSONResponse({"status": status, "backends": gateway.up})
+    status = "ok" if all(gateway.monitor.up.values()) else "degraded"
+    return JSONResponse({"status": status, "backends": gateway.monitor.up})
 
 
 @router.get("/metrics", response_model=None, response_class=PlainTextResponse)

@@ -6,7 +6,8 @@ The Grafana dashboard in `deploy/grafana` shows each of these; a test holds both
 Labels are bounded. `model` is only ever a served name (`serve` declares them; suffixes such as `:high` are cut
 before they get here) or `other`; `backend` and `strategy` come from settings; `stop_reason`, `outcome`, `fate`,
 `calibrated` and `stream` are closed sets; an error's `type` may be the upstream's own word, so only the first few kinds
-are kept apart. A client cannot create a series. What is counted of calibration: `server.calibration_metrics`.
+are kept apart. A client cannot create a series. What is counted of calibration and of
+scheduling: `server.calibration_metrics`, `server.scheduling_metrics`.
 
 Every program that starts ends in exactly one of `program_ended`, `program_failed` and `client_gone`; every sample
 that starts ends in exactly one `sample_ended`. Seconds are floats; tokens are whole.
@@ -30,6 +31,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from server.calibration_metrics import CalibrationMetrics
+from server.scheduling_metrics import SchedulingMetrics
 from server.versions import version
 
 Outcome = Literal["finished", "truncated", "failed", "aborted"]
@@ -83,6 +85,7 @@ class Metrics:
         self._make_token_metrics(self.registry)
         self._make_sample_metrics(self.registry)
         self.calibration = CalibrationMetrics(self.registry)
+        self.scheduling = SchedulingMetrics(self.registry)
         build = Gauge(
             "quorate_build_info", "Always 1; the version is in the label.", ["version"], registry=self.registry
         )
@@ -183,7 +186,10 @@ class Metrics:
             registry=registry,
         )
         self._backend_up = Gauge(
-            "quorate_backend_up", "Whether the backend answered its last health check.", ["backend"], registry=registry
+            "quorate_backend_up",
+            "Whether the backend answered its last health check and is not silent while busy.",
+            ["backend"],
+            registry=registry,
         )
 
     def serve(self, model: str, *backends: str) -> None:
@@ -278,7 +284,7 @@ class Metrics:
         self._abort_seconds.labels(backend).observe(seconds)
 
     def backend_up(self, backend: str, up: bool) -> None:
-        """A health check came back."""
+        """What is known of a backend has been judged anew."""
         self._backend_up.labels(backend).set(up)
 
     def render(self) -> tuple[bytes, str]:

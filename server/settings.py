@@ -159,6 +159,15 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
     order: str = "first_come"
+    admin_key: SecretStr | None = Field(
+        default=None, min_length=1, description="Key of `/admin`; none: there is no such thing."
+    )
+    engine_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="Between two looks at the engines' own metrics, and longest wait for one.",
+    )
     heartbeat_seconds: float = Field(default=10.0, gt=0)
     grace_seconds: float = Field(
         default=5.0, ge=0, le=86_400, description="How long running answers may take to end after SIGTERM or Ctrl-C."

@@ -95,15 +95,21 @@ class Tenants:
         """Whose request has this `Authorization` header. Raises `InvalidKey`."""
         if not self._refuse and not self._by_digest:
             return self._nobody
-        match = _BEARER.fullmatch(authorization or "")
-        tenant = None if match is None else self._by_digest.get(digest(match[1]))
+        key = bearer_key(authorization)
+        tenant = None if key is None else self._by_digest.get(digest(key))
         if tenant is not None:
             return tenant
         if not self._refuse:
             return self._nobody
-        if match is None:
+        if key is None:
             raise InvalidKey("No API key was sent. Send one in the header Authorization, as Bearer and the key.")
         raise InvalidKey("Incorrect API key provided.")
+
+
+def bearer_key(authorization: str | None) -> str | None:
+    """The key in an `Authorization` header; None where there is none, or something else."""
+    match = _BEARER.fullmatch(authorization or "")
+    return None if match is None else match[1]
 
 
 def digest(key: str) -> str:

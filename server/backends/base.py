@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Chunk = dict[str, Any]
 """One parsed `chat.completion.chunk` object, as the upstream sent it."""
@@ -15,6 +15,17 @@ class Call:
 
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Signs of life of one endpoint: streams that wait for a byte, and how often bytes of an answer have come.
+
+    A stream that nobody reads at the moment, because its client is slow, does not wait.
+    """
+
+    waiting: int = 0
+    beats: int = 0
 
 
 class Backend(Protocol):
@@ -41,3 +52,14 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Release pools and children; nothing this backend started survives."""
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """An endpoint of which more can be seen than its answers."""
+
+    @property
+    def pulse(self) -> Pulse: ...
+
+    async def get_text(self, path: str) -> str:
+        """GET a path at the server's root. Raises `core.errors.BackendError`."""

@@ -18,7 +18,7 @@ import orjson
 
 from core.errors import BackendBroken, BackendRejected, BackendUnavailable
 from server.backends import gguf, llama_child
-from server.backends.base import Call, Chunk
+from server.backends.base import Call, Chunk, Pulse
 from server.backends.http import HttpBackend
 from server.backends.llama_answers import PlainAnswer, Translation
 from server.backends.llama_checks import checked, in_our_words, refuse
@@ -102,6 +102,7 @@ class EmbeddedBackend:
         limits: Limits | None = None,
     ) -> None:
         self.name = name
+        self.pulse = Pulse()
         self._model = Path(model_path)
         self._slots, self._threads = slots, threads
         self._context = context or DEFAULT_CONTEXT
@@ -158,12 +159,16 @@ class EmbeddedBackend:
 
     async def metrics(self) -> EngineLoad:
         """What the engine's own gauges say. Raises BackendError."""
-        text = await self._client().get_text("/metrics")
+        text = await self.get_text("/metrics")
         gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return EngineLoad(
             running=int(float(gauges["llamacpp:requests_processing"])),
             waiting=int(float(gauges["llamacpp:requests_deferred"])),
         )
+
+    async def get_text(self, path: str) -> str:
+        """See `server.backends.base.Watchable`."""
+        return await self._client().get_text(path)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -273,6 +278,7 @@ class EmbeddedBackend:
             uds=socket,
             connect_seconds=seconds[0],
             idle_seconds=seconds[1],
+            pulse=self.pulse,
         )
 
     def _forget(self) -> None:

@@ -5,13 +5,11 @@ aiohttp rather than httpx: measured in docs/performance.md, section "Upstream cl
 
 import asyncio
 import contextlib
-import io
 import re
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from types import SimpleNamespace, TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import urlsplit
@@ -20,16 +18,15 @@ import aiohttp
 import orjson
 
 from core.errors import BackendBroken, BackendError, BackendRejected, BackendTimeout, BackendUnavailable
-from server.backends.base import Call, Chunk
+from server.backends.base import Call, Chunk, Pulse
 from server.backends.reading import drain, network_words, next_bytes, read_up_to
+from server.backends.sending import Sent, encode, note_reuse, send
 from server.backends.sse import SseParser, error_object
 
 KEEP_ALIVE_SECONDS = 4.0
 """uvicorn, and so vLLM, closes an idle connection after 5 s: let go of it before."""
 
 MAX_ERROR_BYTES = 65536
-MAX_DIRECT_BYTES = 1 << 20
-"""aiohttp writes bodies over 1 MiB in pieces only when they come as a file."""
 
 OUR_CREDENTIALS = frozenset({401, 403, 407})
 """Statuses that speak about the gateway's own key: no fault of the client's."""
@@ -52,6 +49,7 @@ class HttpBackend:
     - `plain_seconds` takes its place for plain completions, which send nothing until they are whole.
     - `max_line_bytes` bounds one streamed event and one plain answer.
     - `continuous_usage`: ask for usage on every chunk (vLLM's `continuous_usage_stats`).
+    - `pulse`: notes streams and the bytes that come on them; its own one unless given.
 
     The number of connections is not limited here: the scheduler bounds the requests in flight, and a second queue in
     a pool would be one that nobody sees.
@@ -70,10 +68,12 @@ class HttpBackend:
         health_path: str = "/health",
         max_line_bytes: int = 16 << 20,
         continuous_usage: bool = False,
+        pulse: Pulse | None = None,
     ) -> None:
         if not _is_web_address(base_url):
             raise ValueError(f"The URL of backend {name!r} must look like http://host:8000/v1, not {base_url!r}.")
         self.name = name
+        self.pulse = pulse or Pulse()
         self._base = base_url.rstrip("/")
         self._root = re.sub(r"/v\d+$", "", self._base)
         self._uds = uds
@@ -126,7 +126,9 @@ class HttpBackend:
     async def complete(self, call: Call, *, path: str = "/chat/completions") -> dict[str, Any]:
         """A plain completion; `path` is relative to `base_url`. Raises what `stream` raises."""
         body = {key: value for key, value in call.body.items() if key != "stream_options"} | {"stream": False}
-        return await self._exchange("POST", self._base + path, body, call.headers, self._plain_seconds)
+        answer = await self._exchange("POST", self._base + path, body, call.headers, self._plain_seconds)
+        self.pulse.beats += 1
+        return answer
 
     async def post_json(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """POST to a path at the server's root (llama.cpp's `/apply-template`, vLLM's `/tokenize`)."""
@@ -190,7 +192,7 @@ class HttpBackend:
         patience = patience or self._idle_seconds
         merged = {key.lower(): value for key, value in headers.items()} | self._headers
         limit = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds, sock_read=patience)
-        sent = _Sent(method, url, None if body is None else _encode(body), merged, limit)
+        sent = Sent(method, url, None if body is None else encode(body), merged, limit)
         with self.translated():
             async with asyncio.timeout(self._connect_seconds + patience):
                 response = await self._send(sent)
@@ -216,18 +218,18 @@ class HttpBackend:
         came = error_object(body)["message"] or "nothing"
         raise BackendBroken(f"Backend {self.name} sent {response.content_type} instead of a stream: {came}")
 
-    async def _send(self, sent: "_Sent") -> aiohttp.ClientResponse:
+    async def _send(self, sent: Sent) -> aiohttp.ClientResponse:
         """Send, and send once more on a new connection if a kept one turns out to have been closed by the server.
 
         A new connection that is dropped is not tried again: the server may be dying of this very request.
         """
         attempt = SimpleNamespace(reused=False)
         try:
-            return await _request(_opened(self._pool), sent, attempt)
+            return await send(_opened(self._pool), sent, attempt)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not attempt.reused:
                 raise
-        return await _request(_opened(self._unpooled), sent, attempt)
+        return await send(_opened(self._unpooled), sent, attempt)
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
         status = response.status
@@ -266,7 +268,7 @@ class HttpBackend:
     def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
         """A session that follows nothing from the environment (proxies, netrc) and keeps no cookies."""
         trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
+        trace.on_connection_reuseconn.append(note_reuse)
         timeout = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds, sock_read=self._idle_seconds)
         return aiohttp.ClientSession(
             connector=self._connector(force_close=force_close),
@@ -300,13 +302,17 @@ class _Stream:
 
     def __init__(self, backend: HttpBackend, url: str, body: Any, headers: Mapping[str, str]) -> None:
         self._backend, self._url, self._body, self._headers = backend, url, body, headers
-        self._parser = backend.parser()
+        self._parser, self._pulse = backend.parser(), backend.pulse
         self._ready: deque[Chunk] = deque()
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Self:
-        response = await self._backend.open("POST", self._url, self._body, self._headers)
-        await self._backend.expect_events(response)
+        self._pulse.waiting += 1
+        try:
+            response = await self._backend.open("POST", self._url, self._body, self._headers)
+            await self._backend.expect_events(response)
+        finally:
+            self._pulse.waiting -= 1
         self._response = response
         return self
 
@@ -336,42 +342,17 @@ class _Stream:
         return self._ready.popleft()
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
-        with self._backend.translated():
-            data = await next_bytes(response.content)
+        self._pulse.waiting += 1
+        try:
+            with self._backend.translated():
+                data = await next_bytes(response.content)
+        finally:
+            self._pulse.waiting -= 1
+        self._pulse.beats += 1
         if data:
             self._ready.extend(self._parser.feed(data))
         else:
             self._parser.end()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """One request as it goes out."""
-
-    method: str
-    url: str
-    data: bytes | None
-    headers: Mapping[str, str]
-    limit: aiohttp.ClientTimeout
-
-
-async def _request(session: aiohttp.ClientSession, sent: _Sent, attempt: SimpleNamespace) -> aiohttp.ClientResponse:
-    data = sent.data
-    body = io.BytesIO(data) if data is not None and len(data) > MAX_DIRECT_BYTES else data
-    return await session.request(
-        sent.method,
-        sent.url,
-        data=body,
-        headers=sent.headers,
-        timeout=sent.limit,
-        allow_redirects=False,
-        trace_request_ctx=attempt,
-    )
-
-
-async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.reused = True
 
 
 def _is_web_address(url: str) -> bool:
@@ -387,10 +368,3 @@ def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
     if session is None:
         raise BackendUnavailable("The backend has not been started, or is closed.")
     return session
-
-
-def _encode(body: Any) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError as error:
-        raise BackendRejected(400, {"message": f"The request cannot be written as JSON: {error}"}) from error

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scheduler.events import ProgramEnded
 from server.bodies import parse
 from server.budgets import resolve
-from server.gateway import check_health, event_log, opened
+from server.gateway import event_log, opened
 from server.settings import ModelSettings, SettingsError
 
 RULED = {"name": "self_consistency", "rule": "adaptive-consistency-0.9|at-least-3", "width": 3}
@@ -31,7 +31,7 @@ async def test_health_is_logged_when_it_changes(
         async with opened(gateway_settings(), tick, {"scripted": backend}) as gateway:
             for up in (False, False, True, True):
                 backend.up = up
-                await check_health(gateway)
+                await gateway.monitor.check_health()
     seen = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert seen == [("WARNING", "backend scripted is down"), ("INFO", "backend scripted is up")]
 
@@ -102,7 +102,7 @@ async def test_a_strategy_option_in_a_preset_is_taken(
         models=(ModelSettings(name="m", backend="scripted", default_budget={"strategy": RULED, "max_samples": 5}),),
     )
     async with opened(settings, tick, {"scripted": scripted("x")}) as gateway:
-        assert gateway.up == {"scripted": True}
+        assert gateway.monitor.up == {"scripted": True}
     options = {"rule": RULED["rule"], "width": 3}
     for fields, samples, certainty in (({"compute_budget": "high"}, 32, 0.8), ({}, 5, None)):
         asked = parse({"model": "m", "messages": [{"role": "user", "content": "?"}], **fields})
