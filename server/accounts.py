@@ -71,6 +71,8 @@ def total_usage(result: Result) -> Usage:
 
 def count_result(metrics: Metrics, result: Result) -> None:
     """Enter an answered program into the metrics."""
+    tokens = result_fates(result)
+    metrics.scheduling.served(result.job.tenant, tokens.generated)
     metrics.program_ended(
         result.job.model,
         result.job.plan.name,
@@ -79,6 +81,6 @@ def count_result(metrics: Metrics, result: Result) -> None:
         certainty=result.answer.certainty,
         calibrated=result.answer.calibrated,
         settled=settled(result),
-        tokens=result_fates(result),
+        tokens=tokens,
         overhead=result.overhead / NANOS,
     )

@@ -40,10 +40,12 @@ class ClientBooks:
 
     def failed(self, job: Job, error: QuorateError | type[QuorateError], tokens: TokenFates) -> None:
         """See `Books`."""
+        self._metrics.scheduling.served(job.tenant, tokens.generated)
         self._metrics.program_failed(job.model, error.type, error.status, tokens)
 
     def left(self, job: Job, tokens: TokenFates) -> None:
         """See `Books`."""
+        self._metrics.scheduling.served(job.tenant, tokens.generated)
         self._metrics.client_gone(job.model, stream=not job.plain, tokens=tokens)
 
 

@@ -68,6 +68,11 @@ class TokenFates:
     prompt: int = 0
     saved: int = 0
 
+    @property
+    def generated(self) -> int:
+        """Tokens made, whatever became of them."""
+        return self.selected + self.discarded + self.aborted
+
 
 NO_TOKENS = TokenFates()
 
@@ -258,7 +263,7 @@ class Metrics:
     def shadow_spent(self, model: str, tokens: TokenFates) -> None:
         """Samples were drawn that no client asked for: what they generated is a fate of its own, not of any answer."""
         name = self._model(model)
-        self._tokens.labels(name, _SHADOW).inc(tokens.selected + tokens.discarded + tokens.aborted)
+        self._tokens.labels(name, _SHADOW).inc(tokens.generated)
         self._tokens.labels(name, "prompt").inc(tokens.prompt)
 
     def first_byte(self, model: str, seconds: float) -> None:
