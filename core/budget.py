@@ -61,6 +61,7 @@ class Ledger:
     """What one program has spent so far. Tokens of running requests count as they are made.
 
     `started` and `outcomes` count all requests, `sampled` and `samples` without those beside the samples (probes, ...).
+    `usage` is by request; `lost` is that of attempts at requests which came to nothing, and were made again elsewhere.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class Ledger:
         self.samples: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self._beside: set[int] = set()
         self.usage: dict[int, Usage] = {}
+        self.lost = Usage()
         self._completion = 0
 
     @property
@@ -80,7 +82,7 @@ class Ledger:
     @property
     def total(self) -> Usage:
         """Sum over all requests."""
-        return sum(self.usage.values(), Usage())
+        return sum(self.usage.values(), self.lost)
 
     def start(self, index: int, *, beside: bool = False) -> None:
         """A request was handed to a backend."""
@@ -100,6 +102,18 @@ class Ledger:
         )
         self._completion += merged.completion - known.completion
         self.usage[index] = merged
+
+    def lose(self, index: int) -> Usage:
+        """The attempt whose tokens are on this request's account came to nothing; another one takes its place."""
+        gone = self.usage.get(index, Usage())
+        self.lost += gone
+        self.usage[index] = Usage()
+        return gone
+
+    def waste(self, usage: Usage) -> None:
+        """An attempt ended that was on nobody's account."""
+        self.lost += usage
+        self._completion += usage.completion
 
     def cut(self, sample: Sample, was: Outcome = Outcome.ABORTED) -> None:
         """A request that was counted as ended otherwise stands as the answer: it ended like this, then."""

@@ -87,10 +87,17 @@ class BackendError(QuorateError):
 
 
 class BackendUnavailable(BackendError):
-    """The backend cannot be reached, or says that it is full (connection refused, 429, 503)."""
+    """The backend cannot be reached, or says that it is full (connection refused, 429, 503).
+
+    `full`: it answered, and only has no room.
+    """
 
     status = 503
     code = "backend_unavailable"
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 class BackendTimeout(BackendError):

@@ -36,13 +36,17 @@ class RequestSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class RequestEnded:
-    """An attempt at a model call ended by itself, and this is how the call ended. `tokens` were generated."""
+    """An attempt at a model call ended by itself, and this is how the call ended. `tokens` were generated.
+
+    `fault`: it failed through its backend, but is not to be tried again.
+    """
 
     program: str
     index: int
     outcome: Outcome = Outcome.FINISHED
     tokens: int = 0
     attempt: int = 0
+    fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,8 @@ class Scheduler:
             queue.learn(event.tokens, nanos)
             place.learn(event.tokens, nanos)
             place.breaker.success(self._now)
+        elif event.fault:
+            place.breaker.fault(self._now)
         losers = program.running.get(event.index, {})
         cancels: list[Command] = [Cancel(program.name, event.index, a.backend, n) for n, a in losers.items()]
         queue.changed(program, self._now)

@@ -21,15 +21,16 @@ def token_fates(records: Mapping[int, Record], *, selected: Sample | None, plann
     aborted = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.ABORTED}
     whole = {i for i, record in records.items() if record.sample and record.sample.outcome is Outcome.FINISHED}
     finished = [usage[i].completion for i in whole if records[i].request.kind is RequestKind.SAMPLE]
-    total = sum(each.completion for each in usage.values())
+    lost = sum((record.lost for record in records.values()), Usage())
+    total = sum(each.completion for each in usage.values()) + lost.completion
     chosen = min(total, selected.usage.completion) if selected is not None else 0
-    dropped = sum(usage[i].completion for i in aborted if selected is None or i != selected.index)
+    dropped = lost.completion + sum(usage[i].completion for i in aborted if selected is None or i != selected.index)
     dropped = min(dropped, total - chosen)  # what was cut may be a part of the answer
     return TokenFates(
         selected=chosen,
         discarded=total - chosen - dropped,
         aborted=dropped,
-        prompt=sum(each.prompt for each in usage.values()),
+        prompt=sum(each.prompt for each in usage.values()) + lost.prompt,
         saved=max(0, round(planned * fmean(finished)) - total) if finished else 0,
     )
 
@@ -64,7 +65,7 @@ def total_usage(result: Result) -> Usage:
     ended = [
         (record.request.kind, record.sample.usage) for record in result.records.values() if record.sample is not None
     ]
-    total = sum((usage for _, usage in ended), Usage())
+    total = sum((usage for _, usage in ended), sum((record.lost for record in result.records.values()), Usage()))
     asked = max((usage.prompt for kind, usage in ended if kind is RequestKind.SAMPLE), default=0)
     return Usage(asked, total.completion, total.reasoning)
 

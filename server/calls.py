@@ -1,8 +1,10 @@
 """From a request of a program to the call that a backend gets."""
 
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
+
+import orjson
 
 from core.types import Request
 from server.backends.base import Call
@@ -68,3 +70,9 @@ def salt(tenant: str, own: Any) -> str:
 def _soon(interval: int, request: Request) -> int:
     """Tokens that an engine gathers into one chunk: never more than a strategy that watches wants to wait for."""
     return interval if request.every is None else min(interval, request.every)
+
+
+def prefix_of(job: Job) -> str:
+    """A key that equal prompts share: backends hold the prompts they have read in their cache."""
+    messages = orjson.dumps(job.prompt.body.get("messages"), default=str)
+    return blake2b(messages, digest_size=16, key=job.tenant.encode()[:64]).hexdigest()

@@ -1,14 +1,16 @@
 """What the live driver is given for one client request, and what it gives back."""
 
+from asyncio import Task
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from core.calibration import UNCALIBRATED, Profile
+from core.errors import BackendError
 from core.program import Program
-from core.types import Answer, Prompt, Request, Sample
+from core.types import Answer, Prompt, Request, Sample, Usage
 from server.assembly import Assembly
-from server.backends.base import Chunk
+from server.backends.base import Backend, Chunk
 from server.budgets import Plan
 from strategies.answers import Kind
 
@@ -64,6 +66,23 @@ class Job:
     """Answers under whose spelling equal ones are counted, whoever gave them."""
 
 
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """One try at a request, on one backend: what it has made, when its connection was open, what it failed with.
+
+    `rank` is its place in the engine's own queue, as the scheduler wants it (`scheduler.events.Start`).
+    """
+
+    number: int
+    backend: Backend
+    rank: int
+    started: int
+    closed: int | None = None
+    error: BackendError | None = None
+    assembly: Assembly = field(default_factory=Assembly)
+    task: Task[None] | None = None
+
+
 @dataclass(slots=True)
 class Record:
     """What the driver knows of one request: when it ran, its chunks, and its verbatim body if it was plain."""
@@ -75,8 +94,13 @@ class Record:
     closed: int | None = None
     superfluous: bool = False
     """Another sample already stands for its answer: its chunks will never be shown."""
-    rank: int = 0
-    """Its place in the engine's own queue, as the scheduler wants it (`scheduler.events.Start`)."""
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    won: int | None = None
+    """The attempt that came to an end that counts."""
+    shown: bool = False
+    """Some of it has been relayed: no other attempt may take its place."""
+    lost: Usage = field(default_factory=Usage)
+    """What attempts made that came to nothing."""
     assembly: Assembly = field(default_factory=Assembly)
     body: Mapping[str, Any] | None = None
     sample: Sample | None = None

@@ -241,7 +241,7 @@ class HttpBackend:
         error = error_object(body)
         message = f"Backend {self.name} answered {status}: {error['message'] or response.reason}"
         if status in UNAVAILABLE:
-            raise BackendUnavailable(message)
+            raise BackendUnavailable(message, full=True)
         if status in OUR_CREDENTIALS:
             raise BackendBroken(message)
         if 400 <= status < 500:

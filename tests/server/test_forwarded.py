@@ -109,14 +109,14 @@ def test_seeds_at_the_edge(gateway: Callable[..., Any], scripted: Callable[..., 
 def test_priority_is_passed_on_where_the_engine_uses_it(
     gateway: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
-    """A budget's priority reaches engines that schedule by it, and only those."""
+    """A budget's priority reaches engines that schedule by it, and only those: first samples before second ones."""
     for understands in (True, False):
         backend = scripted("The answer is 4")
         endpoint = BackendSettings(name="scripted", url="http://127.0.0.1:9/v1", slots=8, priority=understands)
         client = gateway(backend, backends=(endpoint,))
         body = {**ASK, "compute_budget": {"max_samples": 2, "priority": 5}}
         assert client.post("/v1/chat/completions", json=body).status_code == 200
-        assert [call.body.get("priority") for call in backend.calls] == [5 if understands else None] * 2
+        assert [call.body.get("priority") for call in backend.calls] == ([5000, 5001] if understands else [None] * 2)
 
 
 @pytest.mark.parametrize(("meaning", "kept"), [("depth", True), ("both", True), ("width", False), ("ignore", False)])

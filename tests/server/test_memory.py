@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import BackendBroken
 from server.app import create_app
-from server.runtime import LiveProgram
+from server.live import LiveProgram
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 

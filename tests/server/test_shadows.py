@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.calibration import Profile
 from core.errors import BackendBroken
 from core.profiles import encode
+from scheduler.scheduler import RANKS
 from server.app import create_app
 from server.drift import DriftWatch
 from server.metrics import Metrics
@@ -149,7 +150,7 @@ async def test_it_comes_behind_every_client(shadowed: Any, scripted: Any, priori
         await client.ask({"max_samples": 8, "priority": 1_000_000})
         await client.until(lambda: client.shadows("agreed"))
     sent = {call.body.get("priority") for call in backend.calls if "-shadow-" in call.headers["x-request-id"]}
-    assert sent == {PRIORITY if priority else None}
+    assert {rank if rank is None else rank // RANKS for rank in sent} == {PRIORITY if priority else None}
 
 
 @pytest.mark.parametrize(
