@@ -22,6 +22,7 @@ from server.drift import DriftWatch
 from server.jobs import Result
 from server.metrics import Metrics
 from server.monitor import Monitor
+from server.policies import orders_of, policy_of
 from server.profiles import Profiles
 from server.runtime import Recorder, Runtime, owned
 from server.samples import Keep, forget, sample_log
@@ -31,6 +32,8 @@ from server.shadows import AT_ONCE, Shadows
 from server.tenants import Tenants
 
 log = logging.getLogger("quorate.gateway")
+TICK_SECONDS = 0.25
+"""Between two looks of the scheduler at its prices."""
 HEALTH_SECONDS = 5.0
 """Between two health checks of a backend."""
 LISTEN_SECONDS = 1.0
@@ -149,7 +152,7 @@ async def opened(
         slots = {backend.name: backend.slots for backend in settings.backends}
         pools, names = {model.places for model in settings.models}, [tenant.name for tenant in settings.tenants]
         metrics.scheduling.serve(pools=pools, slots=slots, tenants=names)
-        scheduler = Scheduler(slots, max_waiting=settings.limits.max_waiting, order=settings.order)
+        scheduler = Scheduler(slots, policy_of(settings), orders_of(settings))
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
         keep = stack.enter_context(sample_log(settings.sample_log)) if settings.sample_log else forget
         leaving = asyncio.Event()
@@ -175,6 +178,7 @@ def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
     yield repeat(gateway.monitor.check_health, HEALTH_SECONDS)
     yield repeat(gateway.monitor.listen, LISTEN_SECONDS)
     yield repeat(gateway.monitor.measure, gateway.settings.engine_seconds)
+    yield repeat(gateway.runtime.tick, TICK_SECONDS)
     if gateway.settings.profiles is not None:
         yield repeat(gateway.profiles.refresh, gateway.settings.profiles_seconds)
     if gateway.settings.shadow:

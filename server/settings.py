@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import InvalidRequest
-from scheduler.orders import ORDERS
+from scheduler.orders import order_named
+from scheduler.policy import Policy
 from server.options import chosen
 from server.schemas import BudgetObject, BudgetSpelling
 from server.store.settings import StoreSettings
@@ -95,7 +96,15 @@ class ModelSettings(_Frozen):
     effort: Literal["depth", "width", "both", "ignore"] = Field(
         default="depth", description="What reasoning_effort means: passed on, mapped to a preset, both, dropped."
     )
+    order: str | None = Field(default=None, description="Who goes next among its programs; None: `scheduling.order`.")
     default_budget: BudgetSpelling | None = None
+
+    @field_validator("order")
+    @classmethod
+    def _known(cls, order: str | None) -> str | None:
+        if order is not None:
+            order_named(order)
+        return order
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
@@ -119,6 +128,25 @@ class Limits(_Frozen):
     max_seconds: float = Field(default=600.0, gt=0)
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     max_waiting: int = Field(default=8192, ge=1, description="Queued requests per backend before a 429.")
+
+
+class SchedulingSettings(_Frozen):
+    """Who goes next, and how much under load; see `scheduler.policy.Policy`."""
+
+    order: str = Field(default=Policy().order, description="Who goes next; combined by `then`.")
+    starving_seconds: float = Field(default=30.0, gt=0, description="Wait after which a program gets a turn anyway.")
+    patience_seconds: float = Field(default=10.0, gt=0, description="Time in the queue that makes samples dear.")
+    shed: bool = Field(default=True, description="Under load, answer with fewer samples before anyone is refused.")
+    admit_late: bool = Field(default=False, description="Admit although no sample could come before the deadline.")
+    spend_idle: bool = Field(default=True, description="Widen contested programs while half of the slots are idle.")
+    retries: int = Field(default=2, ge=0, le=8, description="Further attempts at a failed request, elsewhere.")
+    hedge: bool = Field(default=True, description="Second attempts at requests that hang on slow or silent backends.")
+
+    @field_validator("order")
+    @classmethod
+    def _known(cls, order: str) -> str:
+        order_named(order)
+        return order
 
 
 PRESETS: Mapping[str, BudgetObject] = {
@@ -158,7 +186,7 @@ class Settings(BaseSettings):
     presets: Mapping[str, BudgetObject] = Field(default_factory=dict)
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
-    order: str = "first_come"
+    scheduling: SchedulingSettings = SchedulingSettings()
     admin_key: SecretStr | None = Field(
         default=None, min_length=1, description="Key of `/admin`; none: there is no such thing."
     )
@@ -203,14 +231,20 @@ class Settings(BaseSettings):
             for place in model.places:
                 if place not in backends:
                     raise ValueError(f"model '{model.name}' names the unknown backend '{place}'")
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(sorted(ORDERS))}")
+        self._one_order()
         unknown = set(self.presets) - set(PRESETS)
         if unknown:
             raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
         self._told_apart()
         self._sound_budgets()
         return self
+
+    def _one_order(self) -> None:
+        """Models that share their backends share a queue, and so its order."""
+        orders: dict[tuple[str, ...], str | None] = {}
+        for model in self.models:
+            if orders.setdefault(model.places, model.order) != model.order:
+                raise ValueError(f"model '{model.name}' has another order than a model on the same backends")
 
     def _told_apart(self) -> None:
         """A key belongs to one tenant, and where nobody else is served, somebody is."""
