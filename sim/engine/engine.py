@@ -94,14 +94,15 @@ class Engine:
         sequence, span, batch = self._live[key], self._span, self._batch
         if span is None or self._clock.frozen or tokens > sequence.work.completion:
             return None
+        decoding, kv = batch.decoding, batch.kv + batch.decoding * span.steps
         if sequence.place is Place.DECODE:
-            more, kv, decoding = tokens - (batch.steps - sequence.base), batch.kv, batch.decoding
+            more = tokens - (batch.steps - sequence.base)
         elif sequence.place is Place.PREFILL and sequence.computed + sequence.chunk == sequence.whole:
-            more, kv, decoding = tokens - sequence.made, batch.kv + sequence.whole, batch.decoding + 1
+            more, decoding, kv = tokens - sequence.made, decoding + 1, kv + sequence.whole
         else:
             return None
         if more > span.steps:
-            first, slope, _ = self._pace.run(decoding, kv + decoding * span.steps)
+            first, slope, _ = self._pace.run(decoding, kv)
             return self._outside(Span(span.end, more - span.steps, first, slope).end)
         return self._outside(span.after(max(0, more)))
 

@@ -1,7 +1,8 @@
 """What goes into the engine model, and what comes out. Times are integer nanoseconds."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from sim.engine.cost import StepCost
 
@@ -38,6 +39,18 @@ class EngineParameters:
                 f"kv_blocks holds {self.kv_blocks * self.block_size} tokens, "
                 f"less than one sequence of max_model_len ({self.max_model_len})."
             )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "cost": self.cost.record()}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Self:
+        """From JSON as `record` makes it; what is left out has its default. Raises ValueError if it is not that."""
+        try:
+            return cls(**{**record, "cost": StepCost.read(record["cost"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"These are not the parameters of an engine: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True)
