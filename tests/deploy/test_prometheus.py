@@ -10,7 +10,9 @@ import pytest
 
 from core.calibration import Profile
 from core.drift import Drifted
+from scheduler.events import BackendMeasured
 from server.metrics import Metrics, TokenFates
+from server.scheduling_metrics import SchedulingMetrics
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,6 +52,27 @@ def one_round(metrics: Metrics) -> None:
     metrics.calibration.drift("school", 30.0)
     metrics.calibration.alarm("school", Drifted.OVERCONFIDENT)
     metrics.shadow_spent("reasoner", TokenFates(discarded=60, prompt=90))
+    one_round_of_scheduling(metrics.scheduling)
+
+
+def one_round_of_scheduling(metrics: SchedulingMetrics) -> None:
+    """Load, second attempts, and news of the backends and the store."""
+    metrics.price(("small", "large"), 0.004, 1.7)
+    metrics.waiting({"school": 3, "": 1})
+    metrics.served("school", 40)
+    metrics.refused("full")
+    metrics.refused("late")
+    metrics.halted()
+    metrics.widened(2)
+    metrics.retried("small")
+    metrics.hedged("won")
+    metrics.breaker("small", "half_open")
+    metrics.slots("small", "learned", 12)
+    metrics.slots("small", "leased", 6)
+    metrics.measured(BackendMeasured("small", 9, 2, 0.4))
+    metrics.decided(0.00002)
+    metrics.exchanged(0.001, ok=True)
+    metrics.exchanged(0.25, ok=False)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +82,7 @@ def page() -> Iterator[str]:
     metrics.serve("reasoner", "small")
     metrics.serve("reasoner", "large")
     metrics.calibration.watch("school")
+    metrics.scheduling.serve(pools=[("small", "large")], slots={"small": 16, "large": 16}, tenants=["school"])
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
