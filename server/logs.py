@@ -12,7 +12,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class UtcFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z WARNING quorate.gateway: backend vllm is down`."""
+    """`2026-01-31T12:00:00.000Z WARNING quorate.monitor: backend vllm is down`."""
 
     converter = staticmethod(time.gmtime)
 

@@ -265,10 +265,10 @@ def test_the_announced_host_can_be_called(host: str, expected: str) -> None:
 
 def test_a_log_line_has_time_level_and_logger() -> None:
     """One format for all, in UTC."""
-    record = logging.LogRecord("quorate.gateway", logging.WARNING, "", 0, "backend %s is down", ("b",), None)
+    record = logging.LogRecord("quorate.monitor", logging.WARNING, "", 0, "backend %s is down", ("b",), None)
     record.created, record.msecs = 0.0, 0.0
     line = logs.UtcFormatter().format(record)
-    assert line == "1970-01-01T00:00:00.000Z WARNING quorate.gateway: backend b is down"
+    assert line == "1970-01-01T00:00:00.000Z WARNING quorate.monitor: backend b is down"
 
 
 def test_log_level_chooses_what_is_logged(run: Callable[..., Running], unused_tcp_port: int) -> None:
@@ -279,5 +279,5 @@ def test_log_level_chooses_what_is_logged(run: Callable[..., Running], unused_tc
         running.address()
         running.process.terminate()
         logged[level] = running.end()[2]
-    assert re.fullmatch(r"[-\d]+T[:.\d]+Z INFO quorate\.gateway: backend default is down\n", logged["info"])
+    assert re.fullmatch(r"[-\d]+T[:.\d]+Z INFO quorate\.monitor: backend default is down\n", logged["info"])
     assert not logged["warning"]
