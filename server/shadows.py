@@ -170,10 +170,10 @@ class Shadows:
         )
 
     def _room(self, backend: str) -> bool:
-        """Whether no client is at the backend, which has slots to spare for a shadow's whole width."""
-        slots = self._slots[backend]
-        free = slots - self._runtime.scheduler.running(backend)
-        return not self._runtime.clients.anyone(backend) and free >= min(WIDTH, slots)
+        """Whether the backend is in service, and no client there, and slots to spare for a shadow's whole width."""
+        place = self._runtime.scheduler.places[backend]
+        free = place.limit(self._runtime.clock()) - place.running
+        return not self._runtime.clients.anyone(backend) and free >= min(WIDTH, self._slots[backend])
 
     def _count(self, given: Given, outcome: ShadowOutcome) -> None:
         self._runtime.metrics.calibration.shadowed(given.job.profile.name, outcome)

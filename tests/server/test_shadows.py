@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scheduler.scheduler import RANKS
 from server.app import create_app
 from server.drift import DriftWatch
 from server.metrics import Metrics
-from server.settings import BackendSettings
+from server.settings import BackendSettings, ModelSettings
 from server.shadows import PRIORITY, WAITING, WIDTH, share, word
 
 ROUTE = "/v1/chat/completions"
@@ -229,9 +230,43 @@ async def test_it_gives_way_to_clients(shadowed: Any, scripted: Any, script: Any
 async def test_clients_of_other_backends_do_not_matter(shadowed: Any, scripted: Any, script: Any) -> None:
     """They share no engine with it."""
     async with Client(shadowed(scripted(FOUR))) as client:
-        with client.gateway.runtime.clients.at("elsewhere"):
+        with client.gateway.runtime.clients.at(("elsewhere",)):
             await client.ask()
             await client.until(lambda: client.shadows("agreed"))
+
+
+@pytest.mark.parametrize(
+    ("busy", "drained", "used"),
+    [
+        ((), (), {"one"}),
+        (("one",), (), {"two"}),
+        (("two",), (), {"one"}),
+        (("one", "two"), (), set()),
+        ((), ("one",), {"two"}),
+        (("two",), ("one",), set()),
+    ],
+)
+async def test_of_several_backends_it_takes_an_idle_one(
+    gateway_settings: Callable[..., Any],
+    scripted: Any,
+    folder: Path,
+    busy: tuple[str, ...],
+    drained: tuple[str, ...],
+    used: set[str],
+) -> None:
+    """Wherever the answer came from; with clients at each that is in service it is skipped."""
+    backends = {name: replace(scripted(FOUR), name=name) for name in ("one", "two")}
+    url = "http://127.0.0.1:9/v1"
+    endpoints = tuple(BackendSettings(name=name, url=url, drain=name in drained) for name in backends)
+    model = ModelSettings(name="m", backends=tuple(backends))
+    settings = gateway_settings(profiles=folder, shadow=1.0, backends=endpoints, models=(model,))
+    async with Client(create_app(settings, backends=backends)) as client:
+        with client.gateway.runtime.clients.at(busy):
+            await client.ask()
+            await client.until(lambda: client.shadows("agreed") + client.shadows("skipped"))
+    names = {name: [call.headers["x-request-id"] for call in backend.calls] for name, backend in backends.items()}
+    assert {name for name, sent in names.items() if any("-shadow-" in each for each in sent)} == used
+    assert not any(names[name] for name in drained)
 
 
 async def test_it_ends_with_the_gateway(shadowed: Any, scripted: Any, script: Any) -> None:
