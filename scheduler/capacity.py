@@ -1,6 +1,7 @@
 """How many requests of ours an engine can serve at once: learned from what it says, or from how it behaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import log
 
 from scheduler.events import BackendMeasured
 
@@ -10,10 +11,29 @@ KV_FULL = 0.95
 """Share of the KV cache above which an engine begins to preempt what runs."""
 SHRINK = 0.9
 BACK_OFF = 0.75
-CROWDED = 4.0
-"""Without metrics: so many times the pace of an idle engine means that requests wait inside of it."""
-FORGET = 1.001
-"""The best pace is forgotten slowly: an engine may be replaced by a slower one."""
+STEP = 1.15
+"""Without metrics the limit is changed by this factor, to see what it does to the throughput."""
+GAIN = 0.3
+"""More in flight must bring at least this part of what it would bring if nothing waited in the engine."""
+ROUND = 16
+"""Requests, at least, by which the throughput at a limit is judged."""
+REST = 16
+"""Rounds at the operator's bound before it is tried again whether less would do."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What ended while the limit was what held us back. `beside` sums how many were in flight."""
+
+    ended: int = 0
+    tokens: int = 0
+    nanos: int = 0
+    beside: int = 0
+
+    @property
+    def throughput(self) -> float:
+        """Tokens a nanosecond, by Little's law: those in flight over the time that one token takes."""
+        return self.beside / self.ended * self.tokens / self.nanos
 
 
 @dataclass(slots=True)
@@ -24,8 +44,12 @@ class Capacity:
     limit: float
     told: bool = False
     """Whether the engine says what runs and waits in it; its behaviour is not looked at then."""
-    best_pace: float = 0.0
     pace: float = 0.0
+    """Nanoseconds a token, smoothed."""
+    _settling: int = 0
+    _round: Round = field(default_factory=Round)
+    _before: tuple[int, float] | None = None
+    _rests: int = 0
 
     def measured(self, seen: BackendMeasured, ours: int) -> None:
         """The engine spoke. Others may use it, too: what they have there is not ours to give out.
@@ -48,18 +72,38 @@ class Capacity:
         self._set(self.limit * BACK_OFF)
 
     def served(self, tokens: int, nanos: int, ours: int) -> None:
-        """A request of ours took so long. Says something only of engines that do not speak themselves."""
+        """A request took so long, beside so many others of ours. Of an engine that does not speak, that says how
+        crowded it is: seats bring throughput, a queue inside of it brings none."""
         if tokens < 1:
             return
         pace = nanos / tokens
         self.pace = pace if not self.pace else self.pace + (pace - self.pace) / 8
-        self.best_pace = min(self.best_pace * FORGET, self.pace) if self.best_pace else self.pace
-        if self.told:
+        if self.told or ours + 1 < int(self.limit):
             return
-        if self.pace > CROWDED * self.best_pace:
-            self._set(self.limit * (1 - (1 - SHRINK) / max(1.0, self.limit)))
-        elif ours + 1 >= int(self.limit):
-            self._set(self.limit + 1 / max(1.0, self.limit))
+        if self._settling:  # it began under the limit before
+            self._settling -= 1
+            return
+        seen = self._round
+        seen.ended, seen.tokens, seen.nanos = seen.ended + 1, seen.tokens + tokens, seen.nanos + nanos
+        seen.beside += ours + 1
+        if seen.ended >= max(ROUND, self.limit):
+            self._climb(seen.throughput)
+
+    def _climb(self, throughput: float) -> None:
+        """A round is over: go on upwards while more in flight brings more, else downwards."""
+        limit = int(self.limit)
+        before, self._before = self._before, (limit, throughput)
+        if before is None:
+            up = limit < self.slots
+        elif before[0] != limit:
+            up = log(throughput / before[1]) / log(limit / before[0]) > GAIN
+            self._rests = 0
+        else:
+            self._rests += 1
+            up = limit < self.slots or self._rests < REST
+        self._set(max(self.limit + 1, self.limit * STEP) if up else min(self.limit - 1, self.limit / STEP))
 
     def _set(self, limit: float) -> None:
         self.limit = min(float(self.slots), max(1.0, limit))
+        self._settling = int(self.limit)
+        self._round = Round()

@@ -1,46 +1,65 @@
 """Weighted fair share of tenants, counted in tokens: the virtual token counter (Sheng et al., arXiv 2401.00588).
 
-Whoever has been served least for their weight goes next. A tenant that comes back from idleness is lifted to the least
-of those who are busy: nobody saves up a right to flood. Tokens are charged as expected when a sample starts, and set
-right when it ends, so that a tenant cannot start a hundred before the first is counted. Between two tenants that are
-busy all the time, served tokens over weights never differ by more than what can be in flight at once (property-tested).
+Of the tenants that wait, whoever has been served least for their weight goes next. One that begins to wait is lifted to
+the least of those who wait already, or to the last that did: nobody saves up a right to flood, neither idle nor by
+asking for less than their share. Tokens are charged as expected when a sample starts, and set right when it ends, so
+that a tenant cannot start a hundred before the first is counted. Between two tenants that wait all the time, served
+tokens over weights never differ by more than twice what can be in flight at once, and one sample (property-tested).
 """
 
 from collections.abc import Mapping
 
+KEPT = 1024
+"""Tenants that do not wait, before those that would be lifted anyway are forgotten."""
+
 
 class Shares:
-    """Virtual counters of tenants: generated tokens over weight. A tenant without a weight has 1."""
+    """Virtual counters of tenants: generated tokens over weight. A tenant without a weight has 1.
+
+    Raises ValueError for a weight that is not above 0.
+    """
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._served: dict[str, float] = {}
-        self._busy: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}
+        self._level = 0.0  # counter of the last tenant that waited
+        for tenant, weight in self._weights.items():
+            if not weight > 0:
+                raise ValueError(f"The weight of tenant {tenant!r} must be above 0, not {weight}.")
+
+    def __len__(self) -> int:
+        return len(self._served)
 
     def served(self, tenant: str) -> float:
         """The tenant's counter."""
         return self._served.get(tenant, 0.0)
 
     def join(self, tenant: str) -> None:
-        """One more program of the tenant wants something."""
-        if not self._busy.get(tenant):
-            least = min((self._served[each] for each in self._busy), default=None)
-            if least is not None:
-                self._served[tenant] = max(self.served(tenant), least)
-            self._served.setdefault(tenant, 0.0)
-        self._busy[tenant] = self._busy.get(tenant, 0) + 1
+        """One more program of the tenant waits."""
+        count = self._waiting.get(tenant, 0)
+        if not count:
+            least = min(map(self._served.__getitem__, self._waiting), default=self._level)
+            self._served[tenant] = max(self.served(tenant), least)
+        self._waiting[tenant] = count + 1
 
     def leave(self, tenant: str) -> None:
-        """One program of the tenant wants nothing any more."""
-        left = self._busy.get(tenant, 0) - 1
+        """One program of the tenant does not wait any more."""
+        left = self._waiting.get(tenant, 0) - 1
         if left > 0:
-            self._busy[tenant] = left
-            return
-        self._busy.pop(tenant, None)
-        if not self._busy:
-            self._served.clear()  # nobody is owed anything
+            self._waiting[tenant] = left
+        elif self._waiting.pop(tenant, None) is not None and not self._waiting:
+            self._level = max(self._level, self._served[tenant])
+            if len(self._served) > KEPT:
+                self._served = {name: count for name, count in self._served.items() if count > self._level}
 
     def charge(self, tenant: str, tokens: float) -> None:
         """The tenant was served so many tokens; negative where fewer came than were expected."""
         if tenant in self._served:
             self._served[tenant] += tokens / self._weights.get(tenant, 1.0)
+
+    def clear(self) -> None:
+        """Nothing waits or runs: nobody is owed anything."""
+        self._served.clear()
+        self._waiting.clear()
+        self._level = 0.0

@@ -56,7 +56,7 @@ class Breaker:
     def verdict(self, healthy: bool, now: int) -> None:
         """A health check has spoken. A recovery is tried with one request first."""
         if healthy and self.checked is False:
-            self.pause, self.opened, self.faults = 1, now - 1, 0
+            self.pause, self.opened, self.faults = FIRST_PAUSE, now - FIRST_PAUSE, 0
         self.checked = healthy
 
     def ramp(self, now: int) -> int | None:

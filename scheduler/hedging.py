@@ -1,6 +1,6 @@
 """Second attempts: requests that failed elsewhere, and stragglers on backends that are slow or silent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scheduler.place import Place
@@ -33,29 +33,32 @@ class Allowance:
         return True
 
 
+def suspects(places: Sequence[Place], now: int) -> set[str]:
+    """Backends that are silent, or much slower than the fastest that is in service."""
+    paces = [place.capacity.pace for place in places if place.usable(now) and place.capacity.pace]
+    return {place.name for place in places if _hangs(place, paces, now)}
+
+
+def _hangs(place: Place, paces: Sequence[float], now: int) -> bool:
+    return silent(place, now) or (bool(paces) and place.capacity.pace > SLOW * min(paces))
+
+
+def silent(place: Place, now: int) -> bool:
+    """Whether nothing is expected of what runs there."""
+    return place.breaker.state(now) == "open"
+
+
 def stragglers(
-    programs: Sequence[Program], places: Mapping[str, Place], service: float, now: int
+    programs: Iterable[Program], slow: Collection[str], dead: Collection[str], late: float, now: int
 ) -> Iterator[tuple[Program, int]]:
-    """Requests with one attempt that hang: late, on a backend that is silent, or much slower than the fastest.
+    """Requests with one attempt, on a `dead` backend or, for longer than `late` nanoseconds, on a `slow` one.
 
     A long answer on a backend like the others is no straggler: a second attempt would be as long.
     """
-    usable = [place for place in places.values() if place.usable(now)]
-    paces = [place.capacity.pace for place in usable if place.capacity.pace]
-    slow = {name for name, place in places.items() if _suspect(place, paces, now)}
-    if not slow or not any(place.name not in slow for place in usable):
-        return
     for program in programs:
         for index, attempts in program.running.items():
-            if len(attempts) != 1 or index in program.tried:
+            if len(attempts) != 1 or index in program.tried or index in program.settled:
                 continue
             (attempt,) = attempts.values()
-            silent = attempt.backend in places and not places[attempt.backend].usable(now)
-            if attempt.backend in slow and (silent or now - attempt.since > LATE * service):
+            if attempt.backend in dead or (attempt.backend in slow and now - attempt.since > late):
                 yield program, index
-
-
-def _suspect(place: Place, paces: Sequence[float], now: int) -> bool:
-    if place.breaker.state(now) == "open":
-        return True
-    return bool(paces) and place.capacity.pace > SLOW * min(paces)

@@ -1,11 +1,10 @@
 """How much under load: keeps the compute price of a queue, and says who stops and who may widen."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from core.types import NANOS
 from scheduler.events import Command, Halt, Widen
 from scheduler.orders import marginal
-from scheduler.place import Place
 from scheduler.policy import Policy
 from scheduler.price import PATIENCE_SHARE, UNIT, Load, pressure, price, smoothed
 from scheduler.queue import Queue
@@ -25,6 +24,7 @@ class Loads:
         self._at = 0
         self._shared = (0.0, -SHARED_FOR)
         self._span: float | None = None
+        self._asked = 0.0
 
     def expects(self, span: int) -> None:
         """A program has so long until its deadline."""
@@ -41,6 +41,14 @@ class Loads:
         self._at = now
         shared, since = self._shared
         queue.price = price(max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure)
+
+    def risen(self, price: float) -> bool:
+        """Whether the price has risen since all programs were last held against it: then some may be worth less.
+
+        One that reports is held against it at once, so a price that is the same says nothing new.
+        """
+        before, self._asked = self._asked, price
+        return price > before
 
     @property
     def patience(self) -> float:
@@ -63,14 +71,13 @@ def halts(programs: Iterable[Program], price: float) -> Iterator[Command]:
             yield Halt(program.name)
 
 
-def widenings(programs: Iterable[Program], places: Sequence[Place], now: int) -> Iterator[Command]:
+def widenings(programs: Iterable[Program], slots: int, running: int) -> Iterator[Command]:
     """Who may have more in flight while half of the slots stand idle: contested answers, the most contested first.
 
     Half of what is idle is given out at a time, and to nobody more than they have in flight already.
     """
-    limits = sum(place.limit(now) for place in places)
-    free = limits - sum(place.running for place in places)
-    if free < IDLE * limits:
+    free = slots - running
+    if free < IDLE * slots:
         return
     left = free // 2
     open_ones = [each for each in programs if each.in_flight and each.worth is not None and each.worth > UNIT]

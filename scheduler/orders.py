@@ -1,7 +1,8 @@
 """Orders: who goes next. An order is a pure function of a program that waits; the smallest key starts first.
 
 Orders are combined by `then`: `first_samples then shortest_job` decides by the second where the first sees no
-difference. Priority classes and the fair share of tenants stand above every order (`scheduler.queue`).
+difference; where none sees any, who came first goes first. Priority classes and the fair share of tenants stand above
+every order (`scheduler.queue`).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +26,11 @@ class Conditions:
     length: float
     pace: float
     price: float = 0.0
+
+    def differ(self, other: "Conditions", part: float) -> bool:
+        """Whether any of them has changed by more than this part of itself."""
+        pairs = ((self.length, other.length), (self.pace, other.pace), (self.price, other.price))
+        return any(abs(ours - theirs) > part * max(ours, theirs) for ours, theirs in pairs)
 
 
 Part = Callable[[Program, Conditions], float]
@@ -132,5 +138,5 @@ def order_named(name: str) -> Order:
         parts.append(ORDERS[word.strip()])
     if len(parts) == 1:
         only = parts[0]
-        return lambda program, given: (only(program, given),)
-    return lambda program, given: tuple([part(program, given) for part in parts])
+        return lambda program, given: (only(program, given), program.number)
+    return lambda program, given: (*[part(program, given) for part in parts], program.number)

@@ -40,6 +40,10 @@ class Place:
         """Whether it takes part: in service, and not known to be broken."""
         return not self.draining and self.breaker.state(now) != "open"
 
+    def serves(self, now: int) -> bool:
+        """Whether it is known to work."""
+        return not self.draining and self.breaker.state(now) == "closed"
+
     def told(self, event: BackendMeasured | BackendChecked | BackendDrained | SlotsLeased, now: int) -> None:
         """News about this backend."""
         match event:
@@ -58,32 +62,68 @@ class Place:
         self.service += WEIGHT * (nanos - self.service) if self.service else float(nanos)
         self.capacity.served(tokens, nanos, self.running)
 
-    def finish(self, *, holds: bool, limit: int) -> float:
-        """Expected time of a request there, as it is loaded now; more where it must read the prompt first."""
+    def finish(self, typical: float, *, holds: bool, limit: int) -> float:
+        """Expected time of a request there, as it is loaded now; more where it must read the prompt first. `typical`
+        is that of any backend, which counts while nothing is known of this one."""
         crowd = 1.0 + self.running / max(1, limit)
-        return (self.service or 1.0) * crowd * (1.0 if holds else 1.0 + REREAD)
+        return (self.service or typical or 1.0) * crowd * (1.0 if holds else 1.0 + REREAD)
 
 
-def choose(
-    program: Program, index: int, free: Sequence[tuple[Place, int]], home: Place | None, *, ahead: int, now: int
-) -> Place | None:
-    """The place for a request among those with room (and their limits); None: better wait for the one at home.
+Free = Sequence[tuple[Place, int]]
+"""Backends with room, and how many requests may run on each."""
 
-    `ahead` requests would have their turn there before it.
+
+def limits(places: Sequence[Place], now: int) -> Free:
+    """How many requests may run on each of these backends.
+
+    Where there is nothing to choose between, one backend or none that is known to work, its health does not count.
+    """
+    panic = len(places) == 1 or not any(place.serves(now) for place in places)
+    return [(place, place.limit(now, panic=panic)) for place in places]
+
+
+def found(
+    program: Program, free: Free, home: Place | None, places: Sequence[Place], typical: float, *, ahead: int, now: int
+) -> tuple[int, Place | None]:
+    """The first request of a program that has a place now (see `choose`); None: it should wait.
+
+    One that has failed somewhere waits for a place elsewhere, but what comes behind it need not.
+    """
+    for index in program.waiting:
+        tried = program.tried.get(index)
+        open_to, own = free, home
+        if tried:
+            open_to, own = elsewhere(tried, free, places, now), None
+        place = choose(open_to, own, typical, ahead=ahead, now=now) if open_to else None
+        if place is not None or not tried:
+            return index, place
+    return -1, None
+
+
+def choose(free: Free, home: Place | None, typical: float, *, ahead: int, now: int) -> Place | None:
+    """The place for a request among those with room (at least one); None: better wait for the one at home.
 
     All samples of a program share their prompt, which the backend where the first one ran holds in its cache. Elsewhere
-    it must be read anew, which is worth it where the time until a slot falls free at home is longer.
+    it must be read anew, which is worth it where home is more crowded than that costs; and, where home is full, if the
+    time until a slot falls free there is longer. `ahead` requests would have their turn there before it. `typical` is
+    the time of a request anywhere.
     """
-    failed = program.tried.get(index, ())
-    open_to = [(place, limit) for place, limit in free if place.name not in failed] or list(free)
-    best, limit = min(open_to, key=lambda each: each[0].finish(holds=each[0] is home, limit=each[1]))
-    if home is None or best is home or any(place is home for place, _ in free):
-        return best
-    if home.name in failed or not home.usable(now):
+    best, limit = min(free, key=lambda each: each[0].finish(typical, holds=each[0] is home, limit=each[1]))
+    if home is None or best is home or any(place is home for place, _ in free) or not home.usable(now):
         return best
     at_home = home.limit(now)
     if at_home < 1:
         return best
-    turn = (1 + ahead) * (home.service or 1.0) / at_home
-    waits = turn + home.finish(holds=True, limit=at_home)
-    return None if waits < best.finish(holds=False, limit=limit) else best
+    turn = (1 + ahead) * (home.service or typical or 1.0) / at_home
+    waits = turn + home.finish(typical, holds=True, limit=at_home)
+    return None if waits < best.finish(typical, holds=False, limit=limit) else best
+
+
+def elsewhere(tried: Sequence[str], free: Free, places: Sequence[Place], now: int) -> Free:
+    """Of the places with room, those for a request that has failed on the ones it `tried`.
+
+    None of them, so that it waits, while another one is in service and merely full; any, if there is no other.
+    """
+    left = [each for each in free if each[0].name not in tried]
+    full = any(place.name not in tried and place.usable(now) and place.limit(now) > 0 for place in places)
+    return left if left or full else free

@@ -1,7 +1,7 @@
 """The programs that wait for one set of backends: priority classes, fair share of tenants, an order, and ageing."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
@@ -12,12 +12,16 @@ AGED_EVERY = 4
 """Of so many starts, one may go to the program that has starved longest, whatever its class, tenant and rank."""
 WEIGHT = 0.1
 """Of a new measurement in the running means."""
+MOVED = 0.1
+"""Part by which what orders look at must have changed before everyone gets their place anew."""
 PREFIXES = 4096
 """Prompts whose backend is remembered."""
 
 
 class _Class:
     """One priority class: the tenants by share, and the programs of each in order."""
+
+    __slots__ = ("programs", "tenants")
 
     def __init__(self) -> None:
         self.tenants: Ranking[str] = Ranking()
@@ -30,16 +34,16 @@ class Queue:
     Strict classes first, then the tenant that was served least, then the order. Ageing: a program that waits with
     nothing in flight for longer than `starving` nanoseconds gets one of `AGED_EVERY` starts, the longest first. So it
     waits at most `starving`, and then for `AGED_EVERY` starts for each program that starved before it; and fair share
-    holds for the other three quarters of all starts.
+    holds for the other three quarters of all starts. Queues that share a backend (`peers`) count their starts together.
     """
 
     def __init__(
         self, backends: tuple[str, ...], order: Order, *, starving: int, weights: Mapping[str, float] | None = None
     ) -> None:
         self.backends = backends
+        self.peers: list[Queue] = []
         self.shares = Shares(weights)
         self.waiting = 0
-        self.waiting_by_tenant: dict[str, int] = {}
         self.tokens = 0.0  # served in all, for queues that share a backend
         self.length = 0.0  # tokens of a typical sample, 0 while nothing is known
         self.service = 0.0  # nanoseconds of a typical sample
@@ -51,11 +55,13 @@ class Queue:
         self._classes: dict[int, _Class] = {}
         self._hungry: OrderedDict[str, int] = OrderedDict()
         self._programs: dict[str, Program] = {}
-        self._starts = 0
+        self._served: dict[str, int] = {}
+        self._turns = AGED_EVERY  # starts since the last one out of order
+        self._conditions = self._seen
 
     @property
-    def conditions(self) -> Conditions:
-        """What orders may know."""
+    def _seen(self) -> Conditions:
+        """What orders may know, as it is now."""
         length = self.length or 1.0
         return Conditions(length, self.service / length, self.price)
 
@@ -65,9 +71,15 @@ class Queue:
         return len(self._hungry)
 
     @property
-    def programs(self) -> list[Program]:
+    def programs(self) -> ValuesView[Program]:
         """Programs of which something waits or runs."""
-        return list(self._programs.values())
+        return self._programs.values()
+
+    def meet(self, others: Sequence["Queue"]) -> None:
+        """Know the queues that share a backend with this one, and be known to them."""
+        self.peers = [each for each in others if not set(each.backends).isdisjoint(self.backends)]
+        for each in self.peers:
+            each.peers.append(self)
 
     def learn(self, tokens: int, nanos: int) -> None:
         """A sample of so many tokens took so long."""
@@ -76,23 +88,29 @@ class Queue:
             self.service += WEIGHT * (nanos - self.service)
         else:
             self.length, self.service = float(max(1, tokens)), float(max(1, nanos))
+            self.reorder()
+
+    def add(self, requests: int) -> None:
+        """So many requests more wait, or fewer. A queue that begins to wait saves up no right to flood its peers."""
+        if not self.waiting and self.peers:
+            waiting = [each.tokens for each in self.peers if each.waiting]
+            level = min(waiting) if waiting else max(each.tokens for each in self.peers)
+            self.tokens = max(self.tokens, level)
+        self.waiting += requests
 
     def changed(self, program: Program, now: int) -> None:
         """Something about a program has changed: give it its place, or none if nothing of it waits."""
-        name, tenant = program.name, program.asked.tenant
-        known = name in self._programs
-        if program.waiting or program.in_flight:
-            if not known:
-                self._programs[name] = program
-                self.shares.join(tenant)
-        elif known:
-            del self._programs[name]
-            self.shares.leave(tenant)
-        self._feed(program, now)
         if program.waiting:
+            self._programs[program.name] = program
+            self._feed(program, now)
             self._place(program)
-        else:
-            self._displace(program)
+            return
+        self._feed(program, now)
+        self._displace(program)
+        if program.in_flight:
+            self._programs[program.name] = program
+        elif self._programs.pop(program.name, None) is not None and not self._programs:
+            self.shares.clear()
 
     def _feed(self, program: Program, now: int) -> None:
         """Keep who has nothing in flight in the order in which they began to wait."""
@@ -113,17 +131,19 @@ class Queue:
         ranking = group.programs.get(asked.tenant)
         if ranking is None:
             ranking = group.programs[asked.tenant] = Ranking()
-        ranking.put(program.name, self._order(program, self.conditions))
-        if asked.tenant not in group.tenants:
+        if asked.program not in ranking:
+            self.shares.join(asked.tenant)
             group.tenants.put(asked.tenant, (self.shares.served(asked.tenant),))
+        ranking.put(asked.program, self._order(program, self._conditions))
 
     def _displace(self, program: Program) -> None:
         asked = program.asked
         group = self._classes.get(asked.priority)
-        if group is None or asked.tenant not in group.programs:
+        ranking = None if group is None else group.programs.get(asked.tenant)
+        if group is None or ranking is None or asked.program not in ranking:
             return
-        ranking = group.programs[asked.tenant]
-        ranking.drop(program.name)
+        self.shares.leave(asked.tenant)
+        ranking.drop(asked.program)
         if not ranking:
             del group.programs[asked.tenant]
             group.tenants.drop(asked.tenant)
@@ -138,6 +158,34 @@ class Queue:
             if tenant in group.tenants:
                 group.tenants.put(tenant, (self.shares.served(tenant),))
 
+    def serve(self, tenant: str, tokens: int) -> None:
+        """So many tokens were generated for a tenant; kept until somebody takes the news."""
+        if tokens:
+            self._served[tenant] = self._served.get(tenant, 0) + tokens
+
+    def take_served(self) -> dict[str, int]:
+        """Tokens by tenant since the last time."""
+        taken, self._served = self._served, {}
+        return taken
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts that run."""
+        return sum(program.in_flight for program in self._programs.values())
+
+    def waiting_by_tenant(self) -> dict[str, int]:
+        """Waiting requests of each tenant."""
+        counts: dict[str, int] = {}
+        for program in self._programs.values():
+            if program.waiting:
+                tenant = program.asked.tenant
+                counts[tenant] = counts.get(tenant, 0) + len(program.waiting)
+        return counts
+
+    def home(self, program: Program) -> str:
+        """The backend that holds the program's prompt in its cache, as far as we know; empty: none."""
+        return program.home or self.homes.get(program.asked.prefix, "")
+
     def remember(self, prefix: str, backend: str) -> None:
         """The backend holds this prompt in its cache, as far as we know."""
         if prefix:
@@ -146,38 +194,46 @@ class Queue:
             if len(self.homes) > PREFIXES:
                 self.homes.popitem(last=False)
 
+    def refresh(self) -> None:
+        """Look at the load, and reorder where it has changed enough to matter."""
+        if self._conditions.differ(self._seen, MOVED):
+            self.reorder()
+
     def reorder(self) -> None:
         """Give everyone their place anew: what orders look at has changed for all."""
+        self._conditions = self._seen
         for program in self._programs.values():
             if program.waiting:
                 self._place(program)
 
-    def next(self, now: int, most: int) -> Iterator[Program]:
+    def next(self, most: int) -> Iterator[Program]:
         """Programs that should go next, at most so many. While one looks at them, nothing may change."""
-        starved = self._starved(now)
-        if starved is not None:
-            yield self._programs[starved]
-            most -= 1
-        for group in tuple(self._classes.values()):
+        for group in self._classes.values():
             for name in _first_of(group, most):
                 most -= 1
                 yield self._programs[name]
             if most <= 0:
                 return
 
-    def started(self) -> None:
-        """A request of some program was started."""
-        self._starts += 1
+    def started(self, *, aged: bool) -> None:
+        """A request was started, perhaps of the program that had starved longest."""
+        for each in (self, *self.peers):
+            each._turns = 0 if aged else each._turns + 1
 
-    def _starved(self, now: int) -> str | None:
-        if self._starts % AGED_EVERY or not self._hungry:
+    def starved(self, now: int) -> Program | None:
+        """The program whose turn has come out of order, if it is time for one."""
+        if self._turns < AGED_EVERY - 1 or not self._hungry:
             return None
         name, since = next(iter(self._hungry.items()))
-        return name if now - since > self._starving else None
+        return self._programs[name] if now - since > self._starving else None
 
-    def least(self) -> tuple[int, float]:
-        """What this queue is compared by with others that share a backend: its first class, what it was served."""
-        return next(iter(self._classes), 0), self.tokens
+    def least(self, now: int) -> tuple[int, float, float]:
+        """What this queue is compared by with others that share a backend: since when somebody starves, else its
+        first class, and what it was served."""
+        starved = self.starved(now)
+        if starved is not None and starved.hungry_since is not None:
+            return 0, starved.hungry_since, 0.0
+        return 1, next(iter(self._classes), 0), self.tokens
 
 
 def _first_of(group: _Class, most: int) -> Iterator[str]:

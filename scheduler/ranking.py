@@ -6,42 +6,47 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 Rank = tuple[float, ...]
-SLACK = 64
+SLACK = 16
 """Superseded entries that are kept before the heap is worth rebuilding."""
 
 
 class Ranking(Generic[K]):
     """A priority queue with `put` (insert, or change the key), `drop` and `first`, each O(log n) amortised.
 
-    Equal keys go by the order in which they were put.
+    Equal keys go by the order in which they were put; putting an item again with the key it has changes nothing.
     """
+
+    __slots__ = ("_entries", "_heap", "_last")
 
     def __init__(self) -> None:
         self._heap: list[tuple[Rank, int, K]] = []
-        self._serials: dict[K, int] = {}
+        self._entries: dict[K, tuple[Rank, int, K]] = {}
         self._last = 0
 
     def __len__(self) -> int:
-        return len(self._serials)
+        return len(self._entries)
 
     def __contains__(self, item: K) -> bool:
-        return item in self._serials
+        return item in self._entries
 
     def __iter__(self) -> Iterator[K]:
-        return iter(tuple(self._serials))
+        return iter(tuple(self._entries))
 
     def put(self, item: K, rank: Rank) -> None:
         """Insert an item, or give it another key."""
+        entry = self._entries.get(item)
+        if entry is not None and entry[0] == rank:
+            return
         self._last += 1
-        self._serials[item] = self._last
-        heappush(self._heap, (rank, self._last, item))
-        if len(self._heap) > 2 * len(self._serials) + SLACK:
-            self._heap = [entry for entry in self._heap if self._serials.get(entry[2]) == entry[1]]
+        entry = self._entries[item] = (rank, self._last, item)
+        heappush(self._heap, entry)
+        if len(self._heap) > 2 * len(self._entries) + SLACK:
+            self._heap = list(self._entries.values())
             heapify(self._heap)
 
     def drop(self, item: K) -> None:
         """Remove an item, if it is there."""
-        self._serials.pop(item, None)
+        self._entries.pop(item, None)
 
     def first(self) -> K | None:
         """The item with the smallest key."""
@@ -61,9 +66,10 @@ class Ranking(Generic[K]):
         return [entry[2] for entry in taken]
 
     def _top(self) -> tuple[Rank, int, K] | None:
-        while self._heap:
-            entry = self._heap[0]
-            if self._serials.get(entry[2]) == entry[1]:
+        heap, entries = self._heap, self._entries
+        while heap:
+            entry = heap[0]
+            if entries.get(entry[2]) is entry:
                 return entry
-            heappop(self._heap)
+            heappop(heap)
         return None

@@ -1,6 +1,6 @@
 """The scheduler: `handle(event, now) -> list[Command]`. The same events always give the same commands."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from core.types import NANOS, Outcome
 from scheduler.admission import refusal
@@ -27,16 +27,16 @@ from scheduler.events import (
     TenantServed,
     Tick,
 )
-from scheduler.hedging import Allowance, stragglers
+from scheduler.hedging import LATE, Allowance, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
-from scheduler.place import Place, choose
+from scheduler.place import Free, Place, choose, found, limits
 from scheduler.policy import Policy
 from scheduler.queue import Queue
 from scheduler.state import Attempt, Program
 
 LOOK = 4
-"""Programs that are asked whether they take a free slot before the first of them must, home or not."""
+"""Programs that are asked whether they take a free slot. If each would rather wait for its backend, it stays free."""
 RANKS = 1000
 """Ranks within one priority class, for engines that order their own queue."""
 DEFAULT = Policy()
@@ -117,16 +117,26 @@ class Scheduler:
         queue = self.queues.get(backends)
         if queue is None:
             unknown = [name for name in backends if name not in self.places]
-            if unknown or not backends:
+            if unknown:
                 raise ValueError(f"There is no backend {', '.join(unknown)}.")
+            if not backends:
+                raise ValueError("A program needs at least one backend.")
             order = order_named(self._orders.get(backends, self.policy.order))
             starving = round(self.policy.starving_seconds * NANOS)
-            queue = self.queues[backends] = Queue(backends, order, starving=starving, weights=self.policy.weights)
+            queue = Queue(backends, order, starving=starving, weights=self.policy.weights)
+            queue.meet(list(self.queues.values()))
+            self.queues[backends] = queue
             self._loads[backends] = Loads(self.policy)
         return queue
 
+    def _places(self, queue: Queue) -> list[Place]:
+        return [self.places[name] for name in queue.backends]
+
     def _slots(self, queue: Queue) -> int:
-        return sum(self.places[name].limit(self._now) for name in queue.backends)
+        return sum(limit for _, limit in limits(self._places(queue), self._now))
+
+    def _free(self, queue: Queue) -> Free:
+        return [(place, limit) for place, limit in limits(self._places(queue), self._now) if place.running < limit]
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
@@ -147,9 +157,10 @@ class Scheduler:
         if program is None or index in program.waiting or index in program.running:
             return []
         queue = self._queue(program.asked.backends)
+        program.settled.discard(index)
         program.waiting[index] = self._submissions
         self._submissions += 1
-        queue.waiting += 1
+        queue.add(1)
         queue.changed(program, self._now)
         return self._fill(queue.backends)
 
@@ -158,6 +169,7 @@ class Scheduler:
         if program is None:
             return []
         program.certainty, program.worth, program.remaining = event.certainty, event.worth, event.remaining
+        program.halted = False  # it goes on: it has not heeded, or could not
         queue = self._queue(program.asked.backends)
         queue.changed(program, self._now)
         if self.policy.shed and worthless(program, queue.price):
@@ -172,6 +184,9 @@ class Scheduler:
         if program is None or attempt is None:
             return []
         queue, place = self._queue(program.asked.backends), self.places[attempt.backend]
+        if event.index in program.settled:
+            queue.changed(program, self._now)
+            return self._fill([attempt.backend])
         if event.outcome in (Outcome.FINISHED, Outcome.TRUNCATED):
             nanos = max(1, self._now - attempt.since)
             program.finished += 1
@@ -182,6 +197,8 @@ class Scheduler:
         elif event.fault:
             place.breaker.fault(self._now)
         losers = program.running.get(event.index, {})
+        if losers:
+            program.settled.add(event.index)
         cancels: list[Command] = [Cancel(program.name, event.index, a.backend, n) for n, a in losers.items()]
         queue.changed(program, self._now)
         return cancels + self._fill([attempt.backend])
@@ -197,17 +214,22 @@ class Scheduler:
             place.breaker.fault(self._now)
         else:
             place.capacity.full()
-        tried = program.tried.setdefault(event.index, [])
-        tried.append(attempt.backend)
         commands: list[Command] = []
-        if event.index not in program.running:
-            if self._may_retry(queue, tried):
-                program.waiting = {event.index: -1, **program.waiting}
-                queue.waiting += 1
-            else:
-                commands.append(Fail(program.name, event.index))
+        if event.index not in program.settled:
+            tried = program.tried.setdefault(event.index, [])
+            tried.append(attempt.backend)
+            if event.index not in program.running:
+                commands += self._again(queue, program, event.index, tried)
         queue.changed(program, self._now)
         return commands + self._fill(queue.backends)
+
+    def _again(self, queue: Queue, program: Program, index: int, tried: list[str]) -> list[Command]:
+        """No attempt is left: make another, before everything else of its program, or give up."""
+        if not self._may_retry(queue, tried):
+            return [Fail(program.name, index)]
+        program.waiting = {index: -1, **program.waiting}
+        queue.add(1)
+        return []
 
     def _may_retry(self, queue: Queue, tried: list[str]) -> bool:
         left = [name for name in queue.backends if name not in tried and self.places[name].usable(self._now)]
@@ -221,11 +243,13 @@ class Scheduler:
         queue = self._queue(program.asked.backends)
         freed = []
         if event.attempt is None and program.waiting.pop(event.index, None) is not None:
-            queue.waiting -= 1
+            queue.add(-1)
         numbers = [event.attempt] if event.attempt is not None else list(program.running.get(event.index, {}))
+        tokens = event.tokens
         for number in numbers:
-            attempt = self._release(program, event.index, number, event.tokens)
+            attempt = self._release(program, event.index, number, tokens)
             if attempt is not None:
+                tokens = 0
                 freed.append(attempt.backend)
         queue.changed(program, self._now)
         return self._fill(freed)
@@ -240,7 +264,9 @@ class Scheduler:
             del program.running[index]
         program.in_flight -= 1
         self.places[attempt.backend].running -= 1
-        self._queue(program.asked.backends).charge(program.asked.tenant, tokens - attempt.charged)
+        queue = self._queue(program.asked.backends)
+        queue.charge(program.asked.tenant, tokens - attempt.charged)
+        queue.serve(program.asked.tenant, tokens)
         return attempt
 
     def _over(self, name: str) -> list[Command]:
@@ -255,7 +281,7 @@ class Scheduler:
                 freed.append(attempt.backend)
                 self._release(program, index, number, 0)
         queue = self._queue(program.asked.backends)
-        queue.waiting -= len(program.waiting)
+        queue.add(-len(program.waiting))
         program.waiting.clear()
         queue.changed(program, self._now)
         del self._programs[name]
@@ -283,36 +309,32 @@ class Scheduler:
         """Time has passed: prices, halts, widenings, hedges, and whatever time alone has freed."""
         commands: list[Command] = []
         for backends, queue in self.queues.items():
-            places = [self.places[name] for name in backends]
+            places = self._places(queue)
             kv = max((place.kv_usage for place in places if place.kv_usage is not None), default=None)
-            self._loads[backends].update(queue, self._slots(queue), kv, self._now)
-            queue.reorder()
-            if self.policy.shed:
+            load, slots = self._loads[backends], self._slots(queue)
+            load.update(queue, slots, kv, self._now)
+            queue.refresh()
+            if self.policy.shed and load.risen(queue.price):
                 commands += halts(queue.programs, queue.price)
             if self.policy.spend_idle and not queue.waiting:
-                commands += widenings(queue.programs, places, self._now)
+                commands += widenings(queue.programs, slots, sum(place.running for place in places))
             if self.policy.hedge and len(places) > 1:
                 commands += self._hedges(queue, places)
         return commands + self._fill(self.places)
 
-    def _hedges(self, queue: Queue, places: list[Place]) -> Iterator[Command]:
-        """Second attempts at requests that hang, where there is room and allowance for them."""
-        by_name = {place.name: place for place in places}
-        for program, index in list(stragglers(queue.programs, by_name, queue.service, self._now)):
-            (first,) = program.running[index].values()
-            free = [each for each in self._free(queue) if each[0].name != first.backend]
+    def _hedges(self, queue: Queue, places: Sequence[Place]) -> Iterator[Command]:
+        """Second attempts at requests that hang, where there is room on a better backend, and allowance for them."""
+        slow = suspects(places, self._now)
+        if not slow or len(slow) == len(places):
+            return
+        dead = {place.name for place in places if silent(place, self._now)}
+        for program, index in list(stragglers(queue.programs, slow, dead, LATE * queue.service, self._now)):
+            free = [each for each in self._free(queue) if each[0].name not in slow]
             if not free or not self._allowance.spend():
                 return
-            place = choose(program, index, free, None, ahead=0, now=self._now)
+            place = choose(free, None, queue.service, ahead=0, now=self._now)
             if place is not None:
                 yield self._start(queue, program, index, place)
-
-    def _free(self, queue: Queue) -> list[tuple[Place, int]]:
-        """Backends with room, and their limits. If none is healthy, health does not count."""
-        places = [self.places[name] for name in queue.backends]
-        panic = not any(place.usable(self._now) for place in places)
-        limits = [(place, place.limit(self._now, panic=panic)) for place in places]
-        return [(place, limit) for place, limit in limits if place.running < limit]
 
     def _fill(self, backends: Iterable[str]) -> list[Command]:
         """Start waiting requests while slots are free. Of queues that share a backend, the least served goes first."""
@@ -320,7 +342,7 @@ class Scheduler:
         queues = [q for q in self.queues.values() if q.waiting and not names.isdisjoint(q.backends)]
         commands: list[Command] = []
         while queues:
-            queue = queues[0] if len(queues) == 1 else min(queues, key=Queue.least)
+            queue = queues[0] if len(queues) == 1 else min(queues, key=lambda each: each.least(self._now))
             start = self._next(queue)
             if start is not None:
                 commands.append(start)
@@ -333,37 +355,42 @@ class Scheduler:
         free = self._free(queue)
         if not free:
             return None
+        starved = queue.starved(self._now)
+        if starved is not None:  # it goes anywhere
+            place = choose(free, None, queue.service, ahead=0, now=self._now)
+            if place is not None:
+                return self._take(queue, starved, next(iter(starved.waiting)), place, aged=True)
         single = len(queue.backends) == 1
-        first: Program | None = None
-        for program in queue.next(self._now, 1 if single else LOOK):
-            first = first or program
-            index = next(iter(program.waiting))
-            home = self.places.get(program.home or queue.homes.get(program.asked.prefix, ""))
+        for program in queue.next(1 if single else LOOK):
+            if single:
+                return self._take(queue, program, next(iter(program.waiting)), free[0][0])
+            home = self.places.get(queue.home(program))
             ahead = queue.waiting // len(queue.backends)
-            place = free[0][0] if single else choose(program, index, free, home, ahead=ahead, now=self._now)
+            index, place = found(program, free, home, self._places(queue), queue.service, ahead=ahead, now=self._now)
             if place is not None:
                 return self._take(queue, program, index, place)
         return None
 
-    def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
+    def _take(self, queue: Queue, program: Program, index: int, place: Place, *, aged: bool = False) -> Start:
         """Take a request out of the queue and start it."""
         del program.waiting[index]
-        queue.waiting -= 1
-        queue.started()
-        self._allowance.earn()
+        queue.add(-1)
+        queue.started(aged=aged)
+        if index not in program.tried:
+            self._allowance.earn()
         start = self._start(queue, program, index, place)
         queue.changed(program, self._now)
         return start
 
     def _start(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
-        charged = program.length(queue.length)
+        charged = max(1.0, program.length(queue.length))
         attempts = program.running.setdefault(index, {})
         number = max((*attempts, len(program.tried.get(index, ())) - 1)) + 1
         attempts[number] = Attempt(place.name, self._now, charged)
         place.running += 1
         rank = program.asked.priority * RANKS + min(RANKS - 1, program.finished + program.in_flight)
         program.in_flight += 1
-        if program.home is None:
+        if program.home != place.name and (program.home is None or not self.places[program.home].usable(self._now)):
             program.home = place.name
             queue.remember(program.asked.prefix, place.name)
         queue.charge(program.asked.tenant, charged)

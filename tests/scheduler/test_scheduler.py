@@ -1,27 +1,37 @@
 """Who goes next: order, priorities, slots, refusal, and what happens to late news."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.types import Outcome
 from scheduler.events import (
+    BackendDrained,
     Cancel,
+    Fail,
     ProgramArrived,
     ProgramEnded,
     ProgramReported,
     Refuse,
     RequestAborted,
     RequestEnded,
+    RequestFailed,
     RequestSubmitted,
+    SlotsLeased,
     Start,
+    Tick,
 )
+from scheduler.place import limits
 from scheduler.policy import Policy
 from scheduler.scheduler import Scheduler
 
 
 def feed(scheduler, *events):
-    """Every command that these events bring, in order."""
-    return [command for event in events for command in scheduler.handle(event, 0)]
+    """Every command that these events bring, in order; ranks are looked at elsewhere."""
+    commands = [command for event in events for command in scheduler.handle(event, 0)]
+    return [replace(command, rank=0) if isinstance(command, Start) else command for command in commands]
 
 
 def submit(program, *indices):
@@ -106,9 +116,15 @@ def test_retry_after_follows_the_length_of_the_queue(waiting, slots, seconds):
     "late",
     [
         RequestEnded("p", 0),
+        RequestEnded("p", 1, attempt=1),
+        RequestFailed("p", 0),
+        RequestFailed("p", 1, attempt=7),
         RequestAborted("p", 0),
+        RequestAborted("p", 1, attempt=1),
+        RequestAborted("p", 2, attempt=0),
         RequestSubmitted("gone", 0),
         RequestEnded("gone", 0),
+        RequestFailed("gone", 0),
         RequestAborted("gone", 0),
         ProgramReported("gone", 0.5),
         ProgramEnded("gone"),
@@ -127,68 +143,193 @@ def test_late_or_repeated_news_changes_nothing(late):
     assert (scheduler.running("b"), scheduler.waiting, scheduler.programs) == before
 
 
+def test_what_a_program_wants_in_the_engine_is_ranked_by_what_it_has(hands):
+    """Engines that queue by priority see classes first, then samples in order of their number within the program."""
+    desk = hands({"b": 8})
+    starts = desk.program("p", 3, priority=2) + desk.program("q", 2, priority=-1)
+    assert [start.rank for start in starts] == [2000, 2001, 2002, -1000, -999]
+    assert [start.rank for start in desk.program("r", 0)] == []
+
+
+@pytest.mark.parametrize(
+    ("backends", "message"), [(("b", "c", "d"), "no backend c, d"), ((), "needs at least one backend")]
+)
+def test_backends_that_are_not_there_are_named(backends, message):
+    """A program for a model that nobody serves is a mistake of the driver."""
+    with pytest.raises(ValueError, match=message):
+        Scheduler({"b": 1}).handle(ProgramArrived("p", backends), 0)
+
+
 def test_withdrawn_requests_behind_a_starved_order_do_not_pile_up():
     """Memory follows the requests that wait, not those that ever waited."""
     scheduler = Scheduler({"b": 1})
     feed(scheduler, ProgramArrived("busy", ("b",), -1), *submit("busy", 0))
     for number in range(2_000):
         name = f"p{number}"
-        feed(scheduler, ProgramArrived(name, ("b",)), *submit(name, 0), ProgramEnded(name))
-    assert len(scheduler._queues["b"].heap) <= 65
+        feed(scheduler, ProgramArrived(name, ("b",), tenant=name), *submit(name, 0), ProgramEnded(name))
+    (queue,) = scheduler.queues.values()
+    assert [program.name for program in queue.programs] == ["busy"]
+    assert (queue.hungry, queue.waiting, len(queue._classes), len(queue.shares) < 1100) == (0, 0, 0, True)
 
 
 class Book:
-    """What an observer can know: which requests run and which wait, and that every start is owed."""
+    """What an observer can know: which attempts run and which requests wait, and that every start is owed."""
 
     def __init__(self, slots):
-        self.slots = slots
-        self.backend = {}
+        self.bound = dict(slots)
+        self.leased = {}
+        self.draining = set()
+        self.backends = {}
         self.waiting = set()
-        self.running = set()
+        self.running = {}
+        self.settled = set()
+
+    def attempts(self, key):
+        """Those of one request that run, with their backends."""
+        return {number: where for (name, index, number), where in self.running.items() if (name, index) == key}
 
     def note(self, event, commands):
         """Take an event and the commands it brought."""
-        refused = any(isinstance(command, Refuse) for command in commands)
         match event:
-            case ProgramArrived(program, backend) if not refused:
-                self.backend.setdefault(program, backend)
-            case RequestSubmitted(program, index) if program in self.backend and (program, index) not in self.running:
+            case ProgramArrived(program, backends) if not any(isinstance(each, Refuse) for each in commands):
+                self.backends.setdefault(program, backends)
+            case RequestSubmitted(program, index) if program in self.backends and not self.attempts((program, index)):
                 self.waiting.add((program, index))
-            case RequestEnded(program, index) | RequestAborted(program, index):
+            case RequestEnded(program, index, _, _, attempt) if self.running.pop((program, index, attempt), None):
+                self.settled.add((program, index))
+            case RequestFailed(program, index, attempt) if self.running.pop((program, index, attempt), None):
+                self.again(program, index, commands)
+            case RequestAborted(program, index, None):
                 self.waiting.discard((program, index))
-                self.running.discard((program, index))
+                self.running = {key: where for key, where in self.running.items() if key[:2] != (program, index)}
+            case RequestAborted(program, index, attempt):
+                self.running.pop((program, index, attempt), None)
             case ProgramEnded(program):
-                self.backend.pop(program, None)
+                self.backends.pop(program, None)
                 self.waiting = {key for key in self.waiting if key[0] != program}
+            case BackendDrained(backend, draining):
+                (self.draining.add if draining else self.draining.discard)(backend)
+            case SlotsLeased(backend, slots):
+                self.leased[backend] = slots
         for command in commands:
-            self.carry_out(command)
+            self.carry_out(command, event)
+        self.settled = {key for key in self.settled if self.attempts(key)}
 
-    def carry_out(self, command):
+    def again(self, program, index, commands):
+        """A request whose last attempt has failed either waits again or has failed."""
+        key = (program, index)
+        if not self.attempts(key) and key not in self.settled and Fail(program, index) not in commands:
+            assert len(self.backends[program]) > 1
+            self.waiting.add(key)
+
+    def carry_out(self, command, event):
         """Do what the scheduler says, provided that it makes sense."""
         match command:
-            case Start(program, index, backend):
-                assert backend == self.backend[program]
-                self.waiting.remove((program, index))
-                self.running.add((program, index))
-            case Cancel(program, index, _):
-                self.running.remove((program, index))
+            case Start(program, index, backend, attempt):
+                others = self.attempts((program, index))
+                assert backend in self.backends[program] and backend not in self.draining
+                assert attempt not in others and backend not in others.values()
+                assert (program, index) not in self.settled
+                assert (isinstance(event, Tick) and len(others) == 1) != ((program, index) in self.waiting)
+                self.waiting.discard((program, index))
+                self.running[program, index, attempt] = backend
+                assert list(self.running.values()).count(backend) <= min(
+                    self.bound[backend], self.leased.get(backend, 99)
+                )
+            case Cancel(program, index, backend, attempt):
+                assert self.running[program, index, attempt] == backend
+                if isinstance(event, ProgramEnded):
+                    del self.running[program, index, attempt]
+            case Fail(program, index):
+                assert event == RequestFailed(program, index, event.attempt, event.fault, event.tokens)
+                assert not self.attempts((program, index)) and (program, index) not in self.waiting
 
     def check(self, scheduler):
-        """Slots are never exceeded, never leaked, and never idle while something waits."""
+        """The scheduler's counts are the observer's: nothing is lost, nothing counted twice."""
         assert scheduler.waiting == len(self.waiting)
-        assert scheduler.programs == len(self.backend)
-        for backend, slots in self.slots.items():
-            running = sum(self.backend[program] == backend for program, _ in self.running)
-            waits = any(self.backend[program] == backend for program, _ in self.waiting)
-            assert scheduler.running(backend) == running <= slots
-            assert running == slots or not waits
+        assert scheduler.programs == len(self.backends)
+        where = list(self.running.values())
+        for backend in scheduler.places:
+            assert scheduler.running(backend) == where.count(backend)
+        for queue in scheduler.queues.values():
+            for program in queue.programs:
+                assert program.in_flight == sum(name == program.name for name, _, _ in self.running)
+            hungry = {name for name, _ in self.waiting} - {name for name, _, _ in self.running}
+            assert queue.hungry == sum(self.backends[name] == queue.backends for name in hungry)
+
+    def check_idle(self, scheduler, now):
+        """Nothing is idle while something waits that may run there, unless it has a better place in view."""
+        for queue in scheduler.queues.values():
+            allowed = limits([scheduler.places[name] for name in queue.backends], now)
+            free = {place.name for place, limit in allowed if place.running < limit}
+            waits = [program for program in queue.programs if program.waiting]
+            if free and waits:
+                full = {place.name for place, limit in allowed if limit} - free
+                assert any(self.has_better(queue, program, free, full) for program in waits)
+
+    @staticmethod
+    def has_better(queue, program, free, full):
+        """Whether the program may wait: for its own backend, or for one on which its request has not failed yet."""
+        tried = set(program.tried.get(next(iter(program.waiting)), ()))
+        return queue.home(program) in full or (free <= tried and full - tried)
+
+
+def played(data, fate, *delays):
+    """A scheduler after random events, its book, and the time; checked after every event."""
+    slots = {"one": data.draw(st.integers(1, 3)), "two": 2}
+    order = data.draw(
+        st.sampled_from(["first_come", "unanswered then marginal_value", "first_samples then least_slack"])
+    )
+    policy = Policy(
+        order, max_waiting=8, starving_seconds=data.draw(st.sampled_from([0.0, 30.0])), patience_seconds=0.1
+    )
+    scheduler, book, now = Scheduler(slots, policy), Book(slots), 0
+    dice = fate(data.draw(st.integers(0, 2**32), "seed"), *delays)
+    for _ in range(data.draw(st.integers(50, 150))):
+        event, elapsed = dice.next(list(book.running), list(book.backends))
+        now += elapsed
+        book.note(event, scheduler.handle(event, now))
+        book.check(scheduler)
+        if elapsed == 0 or isinstance(event, Tick):
+            yield scheduler, book, now
+    for name in list(book.backends):
+        book.note(ProgramEnded(name), scheduler.handle(ProgramEnded(name), now))
+    yield scheduler, book, now
 
 
 @given(st.data())
-def test_slots_are_kept_whatever_happens(any_event, data):
-    """After every event of any sequence, the scheduler's counts are those of an observer."""
-    slots = {"one": data.draw(st.integers(1, 3)), "two": 1}
-    scheduler, book = Scheduler(slots, Policy(max_waiting=4)), Book(slots)
-    for event in data.draw(st.lists(any_event, max_size=60)):
-        book.note(event, scheduler.handle(event, 0))
+def test_slots_are_kept_whatever_happens(fate, data):
+    """After every event of any sequence, the scheduler's counts are those of an observer, and no slot is left idle."""
+    for scheduler, book, now in played(data, fate, 0):
+        book.check_idle(scheduler, now)
+
+
+@given(st.data())
+def test_nothing_is_left_when_all_programs_are_over(fate, data):
+    """However time goes by: every count comes back to zero, and nothing of a program is kept."""
+    for scheduler, book, _ in played(data, fate, 0, 10**6, 10**9, 10**10):
+        last = (scheduler, book)
+    scheduler, book = last
+    book.check(scheduler)
+    assert (book.waiting, book.running, book.settled) == (set(), {}, set())
+    assert (scheduler.waiting, scheduler.programs) == (0, 0)
+    assert all(place.running == 0 for place in scheduler.places.values())
+    for queue in scheduler.queues.values():
+        assert (queue.waiting, queue.hungry, list(queue.programs), len(queue.shares)) == (0, 0, [], 0)
+        assert (queue._classes, queue.in_flight) == ({}, 0)
+
+
+@given(st.data())
+def test_time_frees_what_an_event_has_not(fate, data):
+    """After every tick, whatever has happened: no slot is idle while something waits that may run there."""
+    for scheduler, book, now in played(data, fate, 0, 10**8, 10**9, 10**10):
+        book.note(Tick(), scheduler.handle(Tick(), now))
         book.check(scheduler)
+        book.check_idle(scheduler, now)
+
+
+def test_a_request_that_failed_by_its_own_fault_gives_its_slot_back():
+    """An outcome that is no answer ends the request all the same."""
+    scheduler = Scheduler({"b": 1})
+    feed(scheduler, ProgramArrived("p", ("b",)), *submit("p", 0, 1))
+    assert feed(scheduler, RequestEnded("p", 0, Outcome.FAILED)) == [Start("p", 1, "b")]
