@@ -116,6 +116,13 @@ class Engine:
             return self._outside(self._span.end)
         return self._clock.outside(self._wake) if self._batch.waiting else None
 
+    def step_end(self, now: int) -> int | None:
+        """When the step under way is over, and with it the next tokens are there. None if idle, or frozen."""
+        here, span = self._enter(now), self._span
+        if span is None or self._clock.frozen:
+            return None
+        return self._outside(span.after(span.over(ticks(here)) + 1))
+
     def advance(self, now: int) -> list[Done]:
         """The calls that ended by now and were not told of yet, in order of time, then of admission."""
         self._enter(now)
