@@ -244,6 +244,21 @@ def test_a_forecast_looks_beyond_the_step_under_way() -> None:
     assert [each.at for each in drain(engine)] == [when]
 
 
+def test_the_step_under_way_ends_when_the_next_tokens_are_there() -> None:
+    """Also in the middle of a long run of steps; there is none when idle, or frozen."""
+    engine = Engine(FLAT)
+    assert engine.step_end(0) is None
+    engine.submit(Work("a", prompt=10, completion=50), 0)
+    for now in (1, 5 * STEP, 5 * STEP + 1, 5 * STEP + 2):
+        made, after = engine.tokens("a", now), engine.step_end(now)
+        assert after is not None
+        assert now < after <= now + STEP
+        assert engine.tokens("a", now) == made
+    assert after == 6 * STEP + 1
+    engine.freeze(6 * STEP)
+    assert engine.step_end(9 * STEP) is None
+
+
 def test_frozen_time_stands_still() -> None:
     """In the middle of a step; what comes meanwhile waits, and everything ends later by as much."""
     engine = Engine(FLAT)
