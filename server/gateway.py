@@ -24,11 +24,14 @@ from server.metrics import Metrics
 from server.monitor import Monitor
 from server.policies import orders_of, policy_of
 from server.profiles import Profiles
+from server.replica import CountedStore, Replica
 from server.runtime import Recorder, Runtime, owned
 from server.samples import Keep, forget, sample_log
 from server.schemas import ChatRequest, Message
 from server.settings import PRESETS, BackendSettings, Settings, SettingsError
 from server.shadows import AT_ONCE, Shadows
+from server.store.keeper import Keeper
+from server.store.make import make_store
 from server.tenants import Tenants
 
 log = logging.getLogger("quorate.gateway")
@@ -168,9 +171,23 @@ async def opened(
         monitor = Monitor(backends, settings.backends, metrics, runtime.handle, clock, settings.engine_seconds)
         gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, monitor, leaving, keep)
         await monitor.open()
+        if settings.store.redis_url is not None:
+            await stack.enter_async_context(owned((await join(gateway, stack)).run()))
         for work in chores(gateway):
             await stack.enter_async_context(owned(work))
         yield gateway
+
+
+async def join(gateway: Gateway, stack: AsyncExitStack) -> Keeper:
+    """Become one of the replicas that share the store; their first exchange is over when this returns."""
+    settings, runtime, counts = gateway.settings.store, gateway.runtime, gateway.metrics.scheduling
+    store = CountedStore(make_store(settings, runtime.clock), counts, runtime.clock)
+    stack.push_async_callback(store.aclose)
+    replica = Replica(runtime.scheduler, runtime.handle, counts, gateway.monitor)
+    keeper = Keeper(store, replica.report, replica.apply, period_seconds=settings.period_seconds)
+    await keeper.once()
+    runtime.when_waiting = keeper.soon
+    return keeper
 
 
 def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:

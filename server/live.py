@@ -135,6 +135,7 @@ class LiveProgram:
             return
         else:
             self._lose(record)
+            self._host.metrics.scheduling.retried(max(record.attempts.items())[1].backend.name)
         record.assembly = attempt.assembly
 
     def _lose(self, record: Record) -> None:
@@ -163,11 +164,12 @@ class LiveProgram:
     def halt(self) -> None:
         """The scheduler needs the slots for others: answer with what there is."""
         if self._program.halt():
-            log.debug("program %s was halted under load", self._job.id)
+            self._host.metrics.scheduling.halted()
 
     def widen(self, by: int) -> None:
         """The scheduler has slots to spare."""
         self._program.widen(by)
+        self._host.metrics.scheduling.widened(by)
 
     def abort(self, request: Request) -> Sample:
         """See `core.program.Port`. Tasks close their connections at their next step, and then give their slots back."""
@@ -294,6 +296,8 @@ class LiveProgram:
     def _win(self, record: Record, attempt: Attempt) -> None:
         """The first attempt that ends is the one that counts; the account is its own from now on."""
         record.won = attempt.number
+        if len(_open(record)) > 1:
+            self._host.metrics.scheduling.hedged("lost" if attempt.number == min(record.attempts) else "won")
         if record.assembly is not attempt.assembly:
             self._lose(record)
             record.assembly = attempt.assembly

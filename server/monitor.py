@@ -50,6 +50,7 @@ class Monitor:
         self._silence = Silence({each.name: each.silent_seconds for each in self._settings.values()})
         self._answers: dict[str, bool] = {}
         self._draining: set[str] = set()
+        self._heard: frozenset[str] = frozenset()
         self.up: dict[str, bool] = {}
         """Which backends work, as far as is known."""
 
@@ -88,7 +89,7 @@ class Monitor:
 
     def _judge(self, name: str) -> None:
         """The verdict: it answers its health check, and it is not silent."""
-        up = self._answers.get(name, True) and not self._silence.silent(name)
+        up = self._works(name) and name not in self._heard
         before = self.up.get(name)
         if up != (before is not False):
             level = logging.WARNING if before else logging.INFO
@@ -96,6 +97,20 @@ class Monitor:
         self.up[name] = up
         self._metrics.backend_up(name, up)
         self._tell(BackendChecked(name, up))
+
+    def _works(self, name: str) -> bool:
+        """Whether it does as far as this replica itself can see."""
+        return self._answers.get(name, True) and not self._silence.silent(name)
+
+    def down(self) -> frozenset[str]:
+        """Backends that this replica itself saw fail."""
+        return frozenset(name for name in self._backends if not self._works(name))
+
+    def hear(self, down: frozenset[str]) -> None:
+        """Backends that other replicas saw fail: they are out for us, too, until nobody says so any more."""
+        changed, self._heard = down ^ self._heard, down
+        for name in sorted(changed & self._backends.keys()):
+            self._judge(name)
 
     async def measure(self) -> None:
         """Ask the engines how they do."""

@@ -5,11 +5,13 @@ With `server.live`, whose tasks belong to their program's group, the only module
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from core.errors import Overloaded, QuorateError
+from core.types import NANOS
 from scheduler.events import Cancel, Command, Event, Fail, Halt, ProgramEnded, Refuse, Start, Tick, Widen
 from scheduler.scheduler import Scheduler
 from server.answers import AnswerReader
@@ -26,6 +28,10 @@ T = TypeVar("T")
 Recorder = Callable[[Event, int], None]
 FULL = "Too many requests are waiting. Try again later."
 TOO_LATE = "So many requests are waiting that this one could not be answered in time. Try again later."
+
+
+def nothing() -> None:
+    """Nobody wants to know."""
 
 
 class ClientGoneError(Exception):
@@ -63,6 +69,8 @@ class Runtime:
         self._recorder = recorder
         self._dialects = dialects or {}
         self.clients = Presence()
+        self.when_waiting: Callable[[], None] = nothing
+        """Called when requests wait: other replicas may have slots to spare."""
         self._programs: dict[str, LiveProgram] = {}
 
     async def run(self, job: Job, sink: Sink, books: Books | None = None) -> Result:
@@ -106,19 +114,33 @@ class Runtime:
         now = self.clock()
         if self._recorder is not None:
             self._recorder(event, now)
-        for command in self.scheduler.handle(event, now):
+        commands = self.scheduler.handle(event, now)
+        self.metrics.scheduling.decided((self.clock() - now) / NANOS)
+        for command in commands:
             self._execute(command)
-        self.metrics.queued(self.scheduler.waiting)
+        waiting = self.scheduler.waiting
+        self.metrics.queued(waiting)
+        if waiting:
+            self.when_waiting()
 
     async def tick(self) -> None:
-        """Tell the scheduler that time has passed."""
-        if self._programs:
-            self.handle(Tick())
+        """Tell the scheduler that time has passed, and show what it makes of it."""
+        self.handle(Tick())
+        scheduler, shown, now = self.scheduler, self.metrics.scheduling, self.clock()
+        waiting = Counter[str]()
+        for backends, queue in scheduler.queues.items():
+            shown.price(backends, queue.price, queue.pressure)
+            waiting.update(queue.waiting_by_tenant())
+        shown.waiting(waiting)
+        for name, place in scheduler.places.items():
+            shown.breaker(name, place.breaker.state(now))
+            shown.slots(name, "learned", int(place.capacity.limit))
 
     def _execute(self, command: Command) -> None:
         live = self._programs.get(command.program)
         match command:
             case Refuse(_, retry_after, late):
+                self.metrics.scheduling.refused("late" if late else "full")
                 raise Overloaded(TOO_LATE if late else FULL, retry_after=retry_after)
             case _ if live is None:
                 log.debug("late command %s", command)
