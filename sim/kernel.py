@@ -2,169 +2,74 @@
 
 A trampoline over an event heap. Time is an integer (nanoseconds) and ties break by sequence number, so that a run
 repeats exactly. Programs, scopes and ledgers are those of the live driver (`core.program`), and so is the scheduler.
+
+A backend is either nothing but slots, where each sample takes the time that was drawn for it, or an engine model, which
+decides how fast tokens come. Several replicas of the gateway, each with a scheduler of its own, may share the engines.
 """
 
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import Any
 
 from core.budget import Ledger
-from core.errors import DeadlineExceeded, Overloaded, QuorateError
+from core.errors import BackendBroken, DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
-from core.types import Answer, Outcome, Request, Sample
-from scheduler.events import (
-    Cancel,
-    Command,
-    Event,
-    ProgramArrived,
-    ProgramEnded,
-    ProgramReported,
-    Refuse,
-    RequestAborted,
-    RequestEnded,
-    RequestSubmitted,
-    Start,
-)
+from core.types import NANOS, Answer
+from scheduler.events import BackendChecked, BackendMeasured, ProgramEnded, Tick
 from scheduler.scheduler import Scheduler
+from sim.engine.engine import Engine
+from sim.gateway import Gateway, Recorder
+from sim.run import Run
 from sim.running import Running
-from sim.types import Arrival, Drawn, Ended, Source
+from sim.service import Modelled, Service
+from sim.types import Arrival, Ended, Source
 
-
-class _Pause:
-    """Suspends a strategy once."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-class _Run:
-    """One program under virtual time: the `Port` of its `core.program.Program`."""
-
-    __slots__ = ("_steps", "arrival", "awake", "calls", "kernel", "over", "plan", "program", "queued")
-
-    def __init__(self, kernel: "Kernel", arrival: Arrival) -> None:
-        self.kernel = kernel
-        self.arrival = arrival
-        self.program = Program(arrival.name, arrival.prompt, arrival.budget, self, arrival.profile)
-        self.queued: dict[int, Request] = {}
-        self.calls: dict[int, Running] = {}
-        self.awake = True
-        self.over = False
-        self.plan = 0
-        self._steps = arrival.strategy(self.program, **arrival.options).__await__()
-
-    def submit(self, request: Request) -> None:
-        """See `core.program.Port`."""
-        self.queued[request.index] = request
-        self.kernel.tell(RequestSubmitted(request.program, request.index))
-
-    def abort(self, request: Request) -> Sample:
-        """See `core.program.Port`."""
-        index, now = request.index, self.kernel.now
-        self.queued.pop(index, None)
-        call = self.calls.pop(index, None)
-        self.kernel.tell(RequestAborted(request.program, index))
-        if call is None:
-            return Sample(index, Outcome.ABORTED)
-        return call.part(Outcome.ABORTED, now)
-
-    def peek(self, request: Request) -> Sample:
-        """See `core.program.Port`."""
-        call = self.calls.get(request.index)
-        return Sample(request.index, Outcome.RUNNING) if call is None else call.part(Outcome.RUNNING, self.kernel.now)
-
-    def report(self, answer: Answer) -> None:
-        """See `core.program.Port`."""
-        program = self.program
-        worth, remaining = program.worth(answer), program.remaining
-        self.kernel.tell(ProgramReported(self.arrival.name, answer.certainty, worth, remaining))
-
-    def wake(self) -> None:
-        """See `core.program.Port`."""
-        self.awake = True
-
-    def wait(self) -> Awaitable[None]:
-        """See `core.program.Port`."""
-        return _Pause()
-
-    def step(self) -> None:
-        """Let the strategy run until it waits for something that has not happened yet."""
-        while self.awake and not self.over:
-            self.awake = False
-            try:
-                waits_for = self._steps.send(None)
-            except StopIteration as stop:
-                if stop.value is None:
-                    raise TypeError(f"The strategy of {self.arrival.name!r} returned no answer.") from None
-                self.kernel.end(self, answer=stop.value)
-            except QuorateError as error:
-                self.kernel.end(self, error=error)
-            else:
-                if waits_for is not None:
-                    raise TypeError(f"Under virtual time a strategy waits for its context alone, not {waits_for!r}.")
-
-    def account(self) -> None:
-        """Book the tokens that running requests have made by now. One that ends now does so by itself, uncut."""
-        now = self.kernel.now
-        for index, call in tuple(self.calls.items()):
-            if now < call.since + call.drawn.nanos:
-                self.program.progress(index, call.usage(now))
-
-    def close(self) -> None:
-        """Unwind the strategy; whatever it does meanwhile, no request survives."""
-        self.over = True
-        try:
-            with suppress(QuorateError):
-                self._steps.close()
-        finally:
-            self.program.close()
-
-    def spent_at(self) -> int | None:
-        """When the running requests will have spent the token budget, if they do."""
-        limit, now = self.program.token_mark, self.kernel.now
-        if limit is None or not self.calls:
-            return None
-        ledger, calls = self.program.ledger, tuple(self.calls.values())
-        booked = sum(ledger.usage[call.index].completion for call in calls)
-        times = range(now, max(call.since + call.drawn.nanos for call in calls) + 1)
-        left = limit - ledger.completion_tokens + booked
-        if sum(call.drawn.usage.completion for call in calls) < left:
-            return None
-        return times[bisect_left(times, left, key=lambda t: sum(call.tokens(t) for call in calls))]
+MEASURE = NANOS
+"""How often a gateway reads the gauges of the engines, where it is told of time at all."""
+STUCK = 600 * NANOS
+"""Time in which nothing happens, and nothing can, after which a run is given up."""
 
 
 class Kernel:
     """Runs programs to their end under virtual time.
 
     Args:
-        scheduler: Decides which request starts when; a fresh one.
+        schedulers: Decide which request starts when; fresh ones, one for each replica of the gateway.
         source: Draws what each request will turn out to be.
+        engines: Models of the backends that have one, by name.
+        tick: Nanoseconds between two ticks of the schedulers. None: they are never told of time, nor of gauges.
+        measure: Nanoseconds between two readings of the engines' gauges; None: they are not read.
         on_event: Called after every event that changed something (to check invariants, or to meddle).
-        recorder: Gets every scheduler event with its time (the event log).
+        recorder: Gets every scheduler event with its time (the event log of the first replica).
     """
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        schedulers: Scheduler | Sequence[Scheduler],
         source: Source,
         *,
+        engines: Mapping[str, Engine] | None = None,
+        tick: int | None = None,
+        measure: int | None = MEASURE,
         on_event: Callable[["Kernel"], None] | None = None,
-        recorder: Callable[[Event, int], None] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        self.scheduler = scheduler
+        several = [schedulers] if isinstance(schedulers, Scheduler) else list(schedulers)
         self.now = 0
-        self._source = source
+        self.source = source
+        self.gateways = [Gateway(f"gateway-{number}", each, self) for number, each in enumerate(several)]
+        self.gateways[0].recorder = recorder
+        self._touched: dict[Service, None] = {}
+        self.services = {name: Service(name, each, self._touch) for name, each in (engines or {}).items()}
+        self._tick = tick
+        self._measure = measure if engines else None
         self._on_event = on_event
-        self._recorder = recorder
         self._heap: list[tuple[int, int, Callable[..., bool], tuple[Any, ...]]] = []
         self._sequence = 0
-        self._runs: dict[str, _Run] = {}
+        self._chores = 0
+        self._lively = 0
         self._ended: dict[str, Ended] = {}
-        self._starts: list[Start] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> list[Ended]:
         """Run these programs until all are over; the results come in the order of the arguments.
@@ -178,6 +83,9 @@ class Kernel:
                 raise ValueError(f"There are two programs named {arrival.name!r}.")
             names[arrival.name] = None
             self._at(arrival.at, self._arrive, arrival)
+        self._lively = self.now
+        self._every(self._tick, self._tell_time)
+        self._every(self._tick and self._measure, self._read_gauges)
         try:
             self._loop()
         finally:
@@ -185,38 +93,65 @@ class Kernel:
         return [self._ended[name] for name in names]
 
     @property
+    def scheduler(self) -> Scheduler:
+        """That of the first replica."""
+        return self.gateways[0].scheduler
+
+    @property
     def programs(self) -> dict[str, Program]:
         """Programs that have arrived and not ended."""
-        return {name: run.program for name, run in self._runs.items()}
+        return {name: run.program for name, run in self._runs()}
 
     @property
     def running(self) -> list[tuple[str, int]]:
-        """Requests that run on a backend, by program and index."""
-        return [(name, index) for name, run in self._runs.items() for index in run.calls]
+        """Attempts at requests that run on a backend, by program and index."""
+        return [
+            (name, index) for name, run in self._runs() for index, entry in run.entries.items() for _ in entry.calls
+        ]
+
+    def at(self, when: int, action: Callable[[], object]) -> None:
+        """Do something at a time to come: what is to go wrong, say."""
+        self._at(when, self._act, action)
 
     def disconnect(self, name: str) -> None:
         """The client of this program hangs up now."""
-        run = self._runs.get(name)
-        if run is not None:
-            self.end(run)
+        for gateway in self.gateways:
+            if name in gateway.runs:
+                self.end(gateway.runs[name])
 
-    def tell(self, event: Event) -> None:
-        """Feed the scheduler and carry out what it commands."""
-        if self._recorder is not None:
-            self._recorder(event, self.now)
-        for command in self.scheduler.handle(event, self.now):
-            self._execute(command)
+    def kill(self, backend: str) -> None:
+        """An engine loses everything, and cannot be reached until its `Service` is restarted."""
+        for call in self.services[backend].kill(self.now):
+            run = self._run(call.request.program)
+            if run is not None:
+                run.broken(call, BackendBroken(f"{backend} broke the connection."))
 
-    def end(self, run: _Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
+    def end(self, run: Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
         """The program is over, whatever ended it."""
-        name = run.arrival.name
+        arrival, gateway = run.arrival, self.gateways[run.arrival.gateway]
         try:
             run.close()
         finally:
-            del self._runs[name]
-            self.tell(ProgramEnded(name))
+            del gateway.runs[arrival.name]
+            gateway.tell(ProgramEnded(arrival.name))
         program = run.program
-        self._ended[name] = Ended(name, answer, error, program.ledger, program.planned, run.arrival.at, self.now)
+        self._ended[arrival.name] = Ended(
+            arrival.name, answer, error, program.ledger, program.planned, arrival.at, self.now
+        )
+
+    def serve(self, run: Run, call: Running) -> None:
+        """An attempt is in service: come back when it ends, and whenever it must be looked at before."""
+        if not isinstance(call, Modelled):
+            self._at(self.now + call.drawn.nanos, self._complete, run, call)
+        self._plan_mark(run, call)
+        self._plan_cut(run)
+
+    def _runs(self) -> Iterable[tuple[str, Run]]:
+        return (item for gateway in self.gateways for item in gateway.runs.items())
+
+    def _run(self, name: str) -> Run | None:
+        found = (gateway.runs[name] for gateway in self.gateways if name in gateway.runs)
+        return next(found, None)
 
     def _at(self, when: int, action: Callable[..., bool], *arguments: Any) -> None:
         """Do something later; it answers whether it was still of any consequence."""
@@ -228,62 +163,101 @@ class Kernel:
             when, _, action, arguments = heappop(self._heap)
             self.now = max(self.now, when)
             consequence = action(*arguments)
-            self._launch()
+            for gateway in self.gateways:
+                gateway.settle()
+            if self._touched:
+                self._plan_services()
             if consequence and self._on_event is not None:
                 self._on_event(self)
-        if self._runs:
-            raise RuntimeError(f"These programs wait for something that never comes: {', '.join(self._runs)}.")
+        self._give_up_if_stuck()
+
+    def _give_up_if_stuck(self) -> None:
+        waiting = [name for name, _ in self._runs()]
+        if waiting:
+            raise RuntimeError(f"These programs wait for something that never comes: {', '.join(waiting)}.")
 
     def _close(self) -> None:
         """Leave nothing behind, even if closing one program fails."""
         with ExitStack() as stack:
-            stack.callback(self._starts.clear)
             stack.callback(self._heap.clear)
-            for run in self._runs.values():
-                stack.callback(self.end, run)
+            for gateway in self.gateways:
+                stack.callback(gateway.clear)
+                for run in gateway.runs.values():
+                    stack.callback(self.end, run)
+        self._chores = 0
 
-    def _execute(self, command: Command) -> None:
-        match command:
-            case Start():
-                self._starts.append(command)
-            case Refuse(_, retry_after):
-                raise Overloaded("Too many requests are waiting. Try again later.", retry_after=retry_after)
-            case Cancel():
-                pass  # a program aborts its own requests before it ends
+    def _act(self, action: Callable[[], object]) -> bool:
+        self._lively = self.now
+        action()
+        return True
 
-    def _launch(self) -> None:
-        """Start what the event set free, once nobody is in the middle of anything.
+    def _every(self, period: int | None, action: Callable[[], bool]) -> None:
+        """Do something at all multiples of a period, as long as there are programs, or any to come."""
+        if period:
+            self._chores += 1
+            self._at(self.now - self.now % period + period, self._chore, period, action)
 
-        What was aborted again within the same event never starts, and a source that breaks does so in no one's frame.
-        """
-        for start in self._starts:
-            run = self._runs.get(start.program)
-            if run is not None and start.index in run.queued:
-                self._start(run, start.index)
-        self._starts.clear()
+    def _chore(self, period: int, action: Callable[[], bool]) -> bool:
+        self._chores -= 1
+        events = len(self._heap) - self._chores
+        if not events and self.now - self._lively > STUCK:
+            self._give_up_if_stuck()
+        if not events and next(iter(self._runs()), None) is None:
+            return False
+        if events:
+            self._lively = self.now
+        self._every(period, action)
+        return action()
 
-    def _start(self, run: _Run, index: int) -> None:
-        """A request got its slot: draw what it will be."""
-        request = run.queued[index]
-        try:
-            drawn = self._source(request)
-        except QuorateError as error:
-            drawn = Drawn(0, None, Outcome.FAILED, finish_reason=None, error=error)
-        call = Running(request, drawn, self.now)
-        del run.queued[index]
-        run.calls[index] = call
-        run.program.started(index)
-        self._at(self.now + drawn.nanos, self._complete, run, call)
-        self._plan_mark(run, call)
-        self._plan_cut(run)
+    def _tell_time(self) -> bool:
+        for gateway in self.gateways:
+            gateway.tell(Tick())
+        return True
 
-    def _plan_mark(self, run: _Run, call: Running) -> None:
+    def _read_gauges(self) -> bool:
+        """What engines say of themselves; one that does not answer fails its health check."""
+        for service in self.services.values():
+            seen = service.gauges(self.now)
+            for gateway in self.gateways:
+                if seen is not None:
+                    gateway.tell(BackendMeasured(service.name, seen.running, seen.waiting, seen.kv_usage))
+                if (seen is not None) is not service.healthy:
+                    gateway.tell(BackendChecked(service.name, seen is not None))
+            service.healthy = seen is not None
+        return True
+
+    def _touch(self, service: Service) -> None:
+        self._touched[service] = None
+
+    def _plan_services(self) -> None:
+        """Come back when the next thing happens in the engines that something was done to."""
+        for service in self._touched:
+            when = service.engine.next_at()
+            if when != service.planned:
+                service.planned = when
+                if when is not None:
+                    self._at(when, self._look, service, when)
+        self._touched.clear()
+
+    def _look(self, service: Service, when: int) -> bool:
+        """Something happens in an engine, unless it was to be at another time."""
+        if service.planned != when:
+            return False
+        service.planned = None
+        ended = service.ended(self.now)
+        for call in ended:
+            run = self._run(call.request.program)
+            if run is not None:
+                self._complete(run, call)
+        return bool(ended)
+
+    def _plan_mark(self, run: Run, call: Running) -> None:
         """Come back when a watched request has made so many more tokens."""
         when = call.next_mark(self.now)
         if when is not None:
             self._at(when, self._mark, run, call)
 
-    def _plan_cut(self, run: _Run) -> None:
+    def _plan_cut(self, run: Run) -> None:
         """Come back when the token budget will be spent. A later plan replaces an earlier one."""
         when = run.spent_at()
         if when is not None:
@@ -292,11 +266,10 @@ class Kernel:
 
     def _arrive(self, arrival: Arrival) -> bool:
         try:
-            self.tell(ProgramArrived(arrival.name, (arrival.backend,), arrival.priority))
+            run = self.gateways[arrival.gateway].admit(arrival)
         except Overloaded as error:
             self._ended[arrival.name] = Ended(arrival.name, None, error, Ledger(), 0, arrival.at, self.now)
             return True
-        run = self._runs[arrival.name] = _Run(self, arrival)
         if arrival.budget.max_nanos is not None:
             self._at(self.now + arrival.budget.max_nanos, self._deadline, run)
         if arrival.gone_at is not None:
@@ -304,28 +277,25 @@ class Kernel:
         run.step()
         return True
 
-    def _complete(self, run: _Run, call: Running) -> bool:
-        """A request ends by itself, unless it was aborted meanwhile."""
-        if run.calls.get(call.index) is not call:
+    def _complete(self, run: Run, call: Running) -> bool:
+        """An attempt ends by itself, unless it was aborted meanwhile."""
+        if not run.has(call):
             return False
-        del run.calls[call.index]
-        run.account()
-        self.tell(RequestEnded(run.arrival.name, call.index, call.drawn.outcome))
-        run.program.deliver(call.sample())
+        run.complete(call)
         run.step()
         return True
 
-    def _mark(self, run: _Run, call: Running) -> bool:
+    def _mark(self, run: Run, call: Running) -> bool:
         """A watched request has made so many more tokens, unless it was aborted meanwhile."""
-        if run.calls.get(call.index) is not call:
+        if not run.has(call):
             return False
         run.account()
         run.step()
-        if run.calls.get(call.index) is call:
+        if run.has(call):
             self._plan_mark(run, call)
         return True
 
-    def _cut(self, run: _Run, plan: int) -> bool:
+    def _cut(self, run: Run, plan: int) -> bool:
         """The token budget is spent now, or, if requests were aborted since the plan was made, somewhat later."""
         if run.over or plan != run.plan:
             return False
@@ -335,7 +305,7 @@ class Kernel:
             self._plan_cut(run)
         return True
 
-    def _deadline(self, run: _Run) -> bool:
+    def _deadline(self, run: Run) -> bool:
         """The last reported answer becomes the answer."""
         if run.over:
             return False
@@ -345,7 +315,7 @@ class Kernel:
             self.end(run, error=error)
         return True
 
-    def _leave(self, run: _Run) -> bool:
+    def _leave(self, run: Run) -> bool:
         if run.over:
             return False
         self.end(run)

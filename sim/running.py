@@ -13,16 +13,28 @@ TEXTS = ("reasoning", "reasoning_content", "content")
 
 @dataclass(eq=False, slots=True)
 class Running:
-    """A request in service: what it will be, and since when it runs (nanoseconds)."""
+    """An attempt at a request, in service: what it will be, and since when it runs (nanoseconds).
+
+    One like this runs alone and evenly; `sim.service.Modelled` is one that an engine serves.
+    """
 
     request: Request
     drawn: Drawn
     since: int
+    attempt: int = 0
 
     @property
     def index(self) -> int:
         """The request's number within its program."""
         return self.request.index
+
+    def over(self, now: int) -> bool:
+        """Whether it has made its last token."""
+        return now >= self.since + self.drawn.nanos
+
+    def stop(self, now: int) -> int:
+        """Give it up; returns the completion tokens that it has made."""
+        return self.tokens(now)
 
     def next_mark(self, now: int) -> int | None:
         """When it will have made the next multiple of `every` tokens, None if it ends before that."""
@@ -30,7 +42,11 @@ class Running:
         if every is None:
             return None
         mark = (self.tokens(now) // every + 1) * every
-        return self.since - (-mark * self.drawn.nanos // whole) if mark < whole else None
+        return self.reaches(mark, now) if mark < whole else None
+
+    def reaches(self, tokens: int, _: int) -> int:
+        """When it will have made so many of its tokens."""
+        return self.since - (-tokens * self.drawn.nanos // self.drawn.usage.completion)
 
     def tokens(self, now: int) -> int:
         """Completion tokens made by `now`."""
@@ -54,7 +70,7 @@ class Running:
             confidence=None if drawn.course is None else drawn.course(usage.completion),
         )
 
-    def sample(self) -> Sample:
+    def sample(self, now: int) -> Sample:
         """The request as it ends by itself."""
         drawn = self.drawn
         return Sample(
@@ -64,7 +80,7 @@ class Running:
             drawn.message,
             drawn.finish_reason,
             drawn.usage,
-            drawn.nanos / NANOS,
+            (now - self.since) / NANOS,
             drawn.error,
             confidence=None if drawn.course is None else drawn.course(drawn.usage.completion),
         )

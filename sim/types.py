@@ -32,7 +32,13 @@ Source = Callable[[Request], Drawn]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A program to come: `at` and `gone_at` (the client hangs up) in nanoseconds of virtual time."""
+    """A program to come: `at`, `gone_at` (the client hangs up) and `deadline` in nanoseconds of virtual time.
+
+    The scheduler is told the `deadline`; what ends the program is `budget.max_seconds`. `backends` stand in place of
+    `backend` where there are several. Equal `prefix`es are equal prompts; by default no two programs share any.
+    `length` are the tokens that a sample is expected to have, 0: nobody knows. `gateway` numbers the replica that
+    serves it.
+    """
 
     name: str
     strategy: Strategy
@@ -44,6 +50,12 @@ class Arrival:
     priority: int = 0
     gone_at: int | None = None
     profile: Profile = UNCALIBRATED
+    backends: tuple[str, ...] = ()
+    tenant: str = ""
+    deadline: int | None = None
+    prefix: str = ""
+    length: int = 0
+    gateway: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""One replica of the gateway under virtual time: its scheduler, and the commands that it carries out."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from core.errors import BackendUnavailable, Overloaded, QuorateError
+from core.types import Answer, Outcome
+from scheduler.events import Cancel, Command, Event, Fail, Halt, ProgramArrived, Refuse, Start, Widen
+from scheduler.scheduler import Scheduler
+from sim.run import Entry, Run
+from sim.running import Running
+from sim.service import Service
+from sim.types import Arrival, Drawn, Source
+
+Recorder = Callable[[Event, int], None]
+FULL = "Too many requests are waiting. Try again later."
+TOO_LATE = "So many requests are waiting that this one could not be answered in time. Try again later."
+
+
+class World(Protocol):
+    """What a replica asks of the kernel."""
+
+    now: int
+    services: Mapping[str, Service]
+    source: Source
+
+    def serve(self, run: Run, call: Running) -> None:
+        """An attempt is in service: come back when it ends, and whenever it must be looked at before."""
+
+    def end(self, run: Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
+        """The program is over, whatever ended it."""
+
+
+class Gateway:
+    """One scheduler and its programs, by name: the host of each `Run`."""
+
+    def __init__(self, name: str, scheduler: Scheduler, world: World, recorder: Recorder | None = None) -> None:
+        self.name = name
+        self.scheduler = scheduler
+        self.runs: dict[str, Run] = {}
+        self.recorder = recorder
+        self._world = world
+        self._starts: list[Start] = []
+        self._woken: list[Run] = []
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds."""
+        return self._world.now
+
+    def tell(self, event: Event) -> None:
+        """Feed the scheduler and carry out what it commands. Raises `Overloaded` where it refuses the program."""
+        if self.recorder is not None:
+            self.recorder(event, self._world.now)
+        for command in self.scheduler.handle(event, self._world.now):
+            self._execute(command)
+
+    def admit(self, arrival: Arrival) -> Run:
+        """A client request at the door. Raises `Overloaded`."""
+        self.tell(
+            ProgramArrived(
+                arrival.name,
+                arrival.backends or (arrival.backend,),
+                arrival.priority,
+                arrival.tenant,
+                arrival.deadline,
+                arrival.budget.max_samples,
+                arrival.prefix,
+                arrival.length,
+            )
+        )
+        run = self.runs[arrival.name] = Run(self, arrival)
+        return run
+
+    def end(self, run: Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
+        """See `World.end`."""
+        self._world.end(run, answer=answer, error=error)
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case Start():
+                self._starts.append(command)
+            case Refuse(_, retry_after, late):
+                raise Overloaded(TOO_LATE if late else FULL, retry_after=retry_after)
+            case _:
+                run = self.runs.get(command.program)
+                if run is not None:
+                    self._instruct(run, command)
+
+    def _instruct(self, run: Run, command: Command) -> None:
+        """A command for a program that is alive; it goes on once the event under way is over."""
+        match command:
+            case Cancel(name, index, _, attempt):
+                self._starts = [s for s in self._starts if (s.program, s.index, s.attempt) != (name, index, attempt)]
+                run.cancel(index, attempt)
+            case Fail(_, index):
+                run.fail(index)
+                self._woken.append(run)
+            case Halt():
+                run.program.halt()
+                self._woken.append(run)
+            case Widen(_, by):
+                run.program.widen(by)
+                self._woken.append(run)
+
+    def settle(self) -> None:
+        """Start what the event set free, and let programs go on that were told something, until nothing is left.
+
+        Nobody is in the middle of anything now. What was aborted again within the same event never starts, and a source
+        that breaks does so in no one's frame.
+        """
+        while self._starts or self._woken:
+            woken, self._woken = self._woken, []
+            for run in woken:
+                run.step()
+            starts, self._starts = self._starts, []
+            for start in starts:
+                begun = self.runs.get(start.program)
+                entry = None if begun is None else begun.entries.get(start.index)
+                if begun is not None and entry is not None:
+                    self._start(begun, entry, start)
+
+    def clear(self) -> None:
+        """Forget what was to be done."""
+        self._starts.clear()
+        self._woken.clear()
+
+    def _start(self, run: Run, entry: Entry, start: Start) -> None:
+        """An attempt got its slot: draw what it will be."""
+        service = self._world.services.get(start.backend)
+        if service is not None and not service.up:
+            run.refused(start.index, start.attempt, BackendUnavailable(f"{start.backend} cannot be reached."))
+            return
+        if entry.drawn is None:
+            entry.drawn = self._draw(entry)
+        call = self._put(run, entry, entry.drawn, start, service)
+        run.begin(call)
+        self._world.serve(run, call)
+
+    def _draw(self, entry: Entry) -> Drawn:
+        try:
+            return self._world.source(entry.request)
+        except QuorateError as error:
+            return Drawn(0, None, Outcome.FAILED, finish_reason=None, error=error)
+
+    def _put(self, run: Run, entry: Entry, drawn: Drawn, start: Start, service: Service | None) -> Running:
+        """In service; what fails by itself takes the time that was drawn for it, and nothing of the engine's."""
+        request, now = entry.request, self._world.now
+        if service is None or drawn.outcome is Outcome.FAILED:
+            return Running(request, drawn, now, start.attempt)
+        prefix = run.arrival.prefix or run.arrival.name
+        return service.start(request, drawn, attempt=start.attempt, prefix=prefix, rank=start.rank, now=now)
