@@ -17,7 +17,7 @@ GAIN = 0.3
 """More in flight must bring at least this part of what it would bring if nothing waited in the engine."""
 ROUND = 16
 """Requests, at least, by which the throughput at a limit is judged."""
-REST = 16
+REST = 4
 """Rounds at the operator's bound before it is tried again whether less would do."""
 
 
@@ -50,6 +50,9 @@ class Capacity:
     _round: Round = field(default_factory=Round)
     _before: tuple[int, float] | None = None
     _rests: int = 0
+
+    def __post_init__(self) -> None:
+        self._settling = int(self.limit)  # the first ones found an engine that was empty
 
     def measured(self, seen: BackendMeasured, ours: int) -> None:
         """The engine spoke. Others may use it, too: what they have there is not ours to give out.

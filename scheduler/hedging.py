@@ -7,7 +7,8 @@ from scheduler.place import Place
 from scheduler.state import Program
 
 SHARE = 0.2
-"""Second attempts for each first one, at most; an outage must not double the load on what is left."""
+"""Second attempts for each first one, at most; a slow or failing backend must not double the load on what is left. What
+a broken one held when it broke is free: each of its requests once, for nothing more is sent there."""
 BURST = 10.0
 SLOW = 2.0
 """So many times the pace of the fastest backend makes one a straggler's."""
@@ -50,15 +51,15 @@ def silent(place: Place, now: int) -> bool:
 
 def stragglers(
     programs: Iterable[Program], slow: Collection[str], dead: Collection[str], late: float, now: int
-) -> Iterator[tuple[Program, int]]:
-    """Requests with one attempt, on a `dead` backend or, for longer than `late` nanoseconds, on a `slow` one.
+) -> Iterator[tuple[Program, int, str]]:
+    """Requests with one attempt and the backend where it runs: on a `dead` backend or, for longer than `late` nanoseconds, on a `slow` one.
 
     A long answer on a backend like the others is no straggler: a second attempt would be as long.
     """
     for program in programs:
         for index, attempts in program.running.items():
-            if len(attempts) != 1 or index in program.tried or index in program.settled:
+            if len(attempts) != 1 or index in program.waiting or index in program.settled:
                 continue
             (attempt,) = attempts.values()
             if attempt.backend in dead or (attempt.backend in slow and now - attempt.since > late):
-                yield program, index
+                yield program, index, attempt.backend

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from scheduler.capacity import Capacity
 from scheduler.events import BackendChecked, BackendDrained, BackendMeasured, SlotsLeased
 from scheduler.health import Breaker
-from scheduler.queue import WEIGHT
+from scheduler.queue import AGED_EVERY, WEIGHT
 from scheduler.state import Program
 
 REREAD = 0.1
@@ -23,6 +23,8 @@ class Place:
     leased: int | None = None
     draining: bool = False
     running: int = 0
+    turns: int = AGED_EVERY
+    """Starts since the last one out of order (`scheduler.queue`)."""
     service: float = 0.0
     kv_usage: float | None = None
 
@@ -43,6 +45,11 @@ class Place:
     def serves(self, now: int) -> bool:
         """Whether it is known to work."""
         return not self.draining and self.breaker.state(now) == "closed"
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a start out of order."""
+        return self.turns >= AGED_EVERY - 1
 
     def told(self, event: BackendMeasured | BackendChecked | BackendDrained | SlotsLeased, now: int) -> None:
         """News about this backend."""
@@ -100,6 +107,11 @@ def found(
     return -1, None
 
 
+def soonest(free: Free, typical: float, home: Place | None = None) -> tuple[Place, int]:
+    """The backend that would be through with a request first, of those with room (at least one), and its limit."""
+    return min(free, key=lambda each: each[0].finish(typical, holds=each[0] is home, limit=each[1]))
+
+
 def choose(free: Free, home: Place | None, typical: float, *, ahead: int, now: int) -> Place | None:
     """The place for a request among those with room (at least one); None: better wait for the one at home.
 
@@ -108,7 +120,7 @@ def choose(free: Free, home: Place | None, typical: float, *, ahead: int, now: i
     time until a slot falls free there is longer. `ahead` requests would have their turn there before it. `typical` is
     the time of a request anywhere.
     """
-    best, limit = min(free, key=lambda each: each[0].finish(typical, holds=each[0] is home, limit=each[1]))
+    best, limit = soonest(free, typical, home)
     if home is None or best is home or any(place is home for place, _ in free) or not home.usable(now):
         return best
     at_home = home.limit(now)

@@ -1,7 +1,7 @@
 """The programs that wait for one set of backends: priority classes, fair share of tenants, an order, and ageing."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
@@ -32,16 +32,23 @@ class Queue:
     """Programs with waiting requests, in the order in which they go.
 
     Strict classes first, then the tenant that was served least, then the order. Ageing: a program that waits with
-    nothing in flight for longer than `starving` nanoseconds gets one of `AGED_EVERY` starts, the longest first. So it
-    waits at most `starving`, and then for `AGED_EVERY` starts for each program that starved before it; and fair share
-    holds for the other three quarters of all starts. Queues that share a backend (`peers`) count their starts together.
+    nothing in flight for longer than `starving` nanoseconds gets one of `AGED_EVERY` starts on a backend, the longest
+    first. So it waits at most `starving`, and then, on any backend that serves it, for `AGED_EVERY` starts for each
+    program that starved before it; and fair share holds for the other three quarters of all starts. `peers` are the
+    queues that share a backend with this one.
     """
 
     def __init__(
-        self, backends: tuple[str, ...], order: Order, *, starving: int, weights: Mapping[str, float] | None = None
+        self,
+        backends: tuple[str, ...],
+        order: Order,
+        *,
+        starving: int,
+        weights: Mapping[str, float] | None = None,
+        others: Iterable["Queue"] = (),
     ) -> None:
         self.backends = backends
-        self.peers: list[Queue] = []
+        self.peers = [each for each in others if not set(each.backends).isdisjoint(backends)]
         self.shares = Shares(weights)
         self.waiting = 0
         self.tokens = 0.0  # served in all, for queues that share a backend
@@ -56,8 +63,9 @@ class Queue:
         self._hungry: OrderedDict[str, int] = OrderedDict()
         self._programs: dict[str, Program] = {}
         self._served: dict[str, int] = {}
-        self._turns = AGED_EVERY  # starts since the last one out of order
         self._conditions = self._seen
+        for each in self.peers:
+            each.peers.append(self)
 
     @property
     def _seen(self) -> Conditions:
@@ -75,12 +83,6 @@ class Queue:
         """Programs of which something waits or runs."""
         return self._programs.values()
 
-    def meet(self, others: Sequence["Queue"]) -> None:
-        """Know the queues that share a backend with this one, and be known to them."""
-        self.peers = [each for each in others if not set(each.backends).isdisjoint(self.backends)]
-        for each in self.peers:
-            each.peers.append(self)
-
     def learn(self, tokens: int, nanos: int) -> None:
         """A sample of so many tokens took so long."""
         if self.service:
@@ -97,6 +99,16 @@ class Queue:
             level = min(waiting) if waiting else max(each.tokens for each in self.peers)
             self.tokens = max(self.tokens, level)
         self.waiting += requests
+
+    def advance(self, program: Program, index: int) -> None:
+        """A request, perhaps one that runs, is to be tried again, before all others of its program."""
+        program.waiting = {index: -1, **program.waiting}
+        self.add(1)
+
+    def withdraw(self, program: Program, index: int) -> None:
+        """A request need not wait any more, if it does."""
+        if program.waiting.pop(index, None) is not None:
+            self.add(-1)
 
     def changed(self, program: Program, now: int) -> None:
         """Something about a program has changed: give it its place, or none if nothing of it waits."""
@@ -215,25 +227,16 @@ class Queue:
             if most <= 0:
                 return
 
-    def started(self, *, aged: bool) -> None:
-        """A request was started, perhaps of the program that had starved longest."""
-        for each in (self, *self.peers):
-            each._turns = 0 if aged else each._turns + 1
-
     def starved(self, now: int) -> Program | None:
-        """The program whose turn has come out of order, if it is time for one."""
-        if self._turns < AGED_EVERY - 1 or not self._hungry:
+        """The program that has starved longest, if any does."""
+        if not self._hungry:
             return None
         name, since = next(iter(self._hungry.items()))
         return self._programs[name] if now - since > self._starving else None
 
-    def least(self, now: int) -> tuple[int, float, float]:
-        """What this queue is compared by with others that share a backend: since when somebody starves, else its
-        first class, and what it was served."""
-        starved = self.starved(now)
-        if starved is not None and starved.hungry_since is not None:
-            return 0, starved.hungry_since, 0.0
-        return 1, next(iter(self._classes), 0), self.tokens
+    def least(self) -> tuple[int, float]:
+        """What this queue is compared by with others that share a backend: its first class, what it was served."""
+        return next(iter(self._classes), 0), self.tokens
 
 
 def _first_of(group: _Class, most: int) -> Iterator[str]:

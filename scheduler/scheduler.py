@@ -30,7 +30,7 @@ from scheduler.events import (
 from scheduler.hedging import LATE, Allowance, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
-from scheduler.place import Free, Place, choose, found, limits
+from scheduler.place import Free, Place, found, limits, soonest
 from scheduler.policy import Policy
 from scheduler.queue import Queue
 from scheduler.state import Attempt, Program
@@ -123,8 +123,7 @@ class Scheduler:
                 raise ValueError("A program needs at least one backend.")
             order = order_named(self._orders.get(backends, self.policy.order))
             starving = round(self.policy.starving_seconds * NANOS)
-            queue = Queue(backends, order, starving=starving, weights=self.policy.weights)
-            queue.meet(list(self.queues.values()))
+            queue = Queue(backends, order, starving=starving, weights=self.policy.weights, others=self.queues.values())
             self.queues[backends] = queue
             self._loads[backends] = Loads(self.policy)
         return queue
@@ -184,6 +183,7 @@ class Scheduler:
         if program is None or attempt is None:
             return []
         queue, place = self._queue(program.asked.backends), self.places[attempt.backend]
+        queue.withdraw(program, event.index)
         if event.index in program.settled:
             queue.changed(program, self._now)
             return self._fill([attempt.backend])
@@ -218,7 +218,7 @@ class Scheduler:
         if event.index not in program.settled:
             tried = program.tried.setdefault(event.index, [])
             tried.append(attempt.backend)
-            if event.index not in program.running:
+            if event.index not in program.running and event.index not in program.waiting:
                 commands += self._again(queue, program, event.index, tried)
         queue.changed(program, self._now)
         return commands + self._fill(queue.backends)
@@ -227,13 +227,15 @@ class Scheduler:
         """No attempt is left: make another, before everything else of its program, or give up."""
         if not self._may_retry(queue, tried):
             return [Fail(program.name, index)]
-        program.waiting = {index: -1, **program.waiting}
-        queue.add(1)
+        queue.advance(program, index)
         return []
 
     def _may_retry(self, queue: Queue, tried: list[str]) -> bool:
+        """Whether there is another place, and allowance; what a broken backend leaves behind needs none."""
         left = [name for name in queue.backends if name not in tried and self.places[name].usable(self._now)]
-        return bool(left) and len(tried) <= self.policy.retries and self._allowance.spend()
+        if not left or len(tried) > self.policy.retries:
+            return False
+        return silent(self.places[tried[-1]], self._now) or self._allowance.spend()
 
     def _aborted(self, event: RequestAborted) -> list[Command]:
         """The program gave a request up, or one attempt at it is over."""
@@ -242,8 +244,7 @@ class Scheduler:
             return []
         queue = self._queue(program.asked.backends)
         freed = []
-        if event.attempt is None and program.waiting.pop(event.index, None) is not None:
-            queue.add(-1)
+        queue.withdraw(program, event.index)
         numbers = [event.attempt] if event.attempt is not None else list(program.running.get(event.index, {}))
         tokens = event.tokens
         for number in numbers:
@@ -293,11 +294,9 @@ class Scheduler:
             case TenantServed(backends, tenant, tokens):
                 if backends in self.queues:
                     self.queues[backends].charge(tenant, tokens)
-                return []
             case PressureShared(backends, pressed):
                 if backends in self.queues:
                     self._loads[backends].shared(pressed, self._now)
-                return []
             case BackendMeasured() | BackendChecked() | BackendDrained() | SlotsLeased():
                 place = self.places.get(event.backend)
                 if place is not None:
@@ -323,18 +322,21 @@ class Scheduler:
         return commands + self._fill(self.places)
 
     def _hedges(self, queue: Queue, places: Sequence[Place]) -> Iterator[Command]:
-        """Second attempts at requests that hang, where there is room on a better backend, and allowance for them."""
+        """Second attempts at requests that hang: on a dead backend at once, before what waits; on a slow one where there
+        is room on a better one, and allowance."""
         slow = suspects(places, self._now)
         if not slow or len(slow) == len(places):
             return
         dead = {place.name for place in places if silent(place, self._now)}
-        for program, index in list(stragglers(queue.programs, slow, dead, LATE * queue.service, self._now)):
+        for program, index, where in list(stragglers(queue.programs, slow, dead, LATE * queue.service, self._now)):
+            if where in dead:
+                queue.advance(program, index)
+                queue.changed(program, self._now)
+                continue
             free = [each for each in self._free(queue) if each[0].name not in slow]
             if not free or not self._allowance.spend():
                 return
-            place = choose(free, None, queue.service, ahead=0, now=self._now)
-            if place is not None:
-                yield self._start(queue, program, index, place)
+            yield self._start(queue, program, index, soonest(free, queue.service)[0])
 
     def _fill(self, backends: Iterable[str]) -> list[Command]:
         """Start waiting requests while slots are free. Of queues that share a backend, the least served goes first."""
@@ -342,7 +344,7 @@ class Scheduler:
         queues = [q for q in self.queues.values() if q.waiting and not names.isdisjoint(q.backends)]
         commands: list[Command] = []
         while queues:
-            queue = queues[0] if len(queues) == 1 else min(queues, key=lambda each: each.least(self._now))
+            queue = queues[0] if len(queues) == 1 else min(queues, key=self._claim)
             start = self._next(queue)
             if start is not None:
                 commands.append(start)
@@ -350,16 +352,24 @@ class Scheduler:
                 queues.remove(queue)
         return commands
 
+    def _claim(self, queue: Queue) -> tuple[bool, float, float]:
+        """What queues that share a backend are compared by: since when somebody starves whose turn it is; `least`."""
+        starved = queue.starved(self._now)
+        if starved is not None and any(place.due for place, _ in self._free(queue)):
+            return False, starved.hungry_since or 0, 0.0
+        return True, *queue.least()
+
     def _next(self, queue: Queue) -> Start | None:
         """The request that goes next to a backend with room."""
         free = self._free(queue)
         if not free:
             return None
         starved = queue.starved(self._now)
-        if starved is not None:  # it goes anywhere
-            place = choose(free, None, queue.service, ahead=0, now=self._now)
-            if place is not None:
-                return self._take(queue, starved, next(iter(starved.waiting)), place, aged=True)
+        due = [] if starved is None else [each for each in free if each[0].due]
+        if starved is not None and due:  # it goes anywhere
+            soon, _ = soonest(due, queue.service)
+            soon.turns = -1
+            return self._take(queue, starved, next(iter(starved.waiting)), soon)
         single = len(queue.backends) == 1
         for program in queue.next(1 if single else LOOK):
             if single:
@@ -371,12 +381,12 @@ class Scheduler:
                 return self._take(queue, program, index, place)
         return None
 
-    def _take(self, queue: Queue, program: Program, index: int, place: Place, *, aged: bool = False) -> Start:
+    def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
         """Take a request out of the queue and start it."""
         del program.waiting[index]
         queue.add(-1)
-        queue.started(aged=aged)
-        if index not in program.tried:
+        place.turns += 1
+        if index not in program.tried and index not in program.running:
             self._allowance.earn()
         start = self._start(queue, program, index, place)
         queue.changed(program, self._now)
