@@ -49,16 +49,28 @@ def silent(place: Place, now: int) -> bool:
     return place.breaker.state(now) == "open"
 
 
-def stragglers(
-    programs: Iterable[Program], slow: Collection[str], dead: Collection[str], late: float, now: int
-) -> Iterator[tuple[Program, int, str]]:
-    """Requests with one attempt and the backend where it runs: on a `dead` backend or, for longer than `late` nanoseconds, on a `slow` one.
+def may_retry(places: Sequence[Place], tried: Sequence[str], most: int, allowance: Allowance, now: int) -> bool:
+    """Whether a request that has failed on the backends it `tried`, `most` times perhaps, gets another attempt.
 
-    A long answer on a backend like the others is no straggler: a second attempt would be as long.
+    There must be another place, and allowance; what a broken backend leaves behind needs none.
+    """
+    if len(tried) > most or not any(place.name not in tried and place.usable(now) for place in places):
+        return False
+    return any(place.name == tried[-1] and silent(place, now) for place in places) or allowance.spend()
+
+
+def stragglers(
+    programs: Iterable[Program], slow: Collection[str], dead: Collection[str], late: float, most: int, now: int
+) -> Iterator[tuple[Program, int, str]]:
+    """Requests with one attempt, on a `dead` backend or for longer than `late` nanoseconds on a `slow` one; and where.
+
+    A long answer on a backend like the others is no straggler: a second attempt would be as long. Of a request, `most`
+    failures are followed by another attempt.
     """
     for program in programs:
         for index, attempts in program.running.items():
-            if len(attempts) != 1 or index in program.waiting or index in program.settled:
+            failures = len(program.tried.get(index, ()))
+            if len(attempts) != 1 or failures > most or index in program.waiting or index in program.settled:
                 continue
             (attempt,) = attempts.values()
             if attempt.backend in dead or (attempt.backend in slow and now - attempt.since > late):

@@ -94,15 +94,16 @@ def found(
 ) -> tuple[int, Place | None]:
     """The first request of a program that has a place now (see `choose`); None: it should wait.
 
-    One that has failed somewhere waits for a place elsewhere, but what comes behind it need not.
+    One that has failed somewhere, or hangs there, waits for a place elsewhere, but what comes behind it need not.
     """
     for index in program.waiting:
-        tried = program.tried.get(index)
+        tried, hangs = program.tried.get(index, ()), [each.backend for each in program.running.get(index, {}).values()]
         open_to, own = free, home
-        if tried:
-            open_to, own = elsewhere(tried, free, places, now), None
+        if tried or hangs:
+            others = [each for each in places if each.name not in hangs]
+            open_to, own = elsewhere(tried, [each for each in free if each[0] in others], others, now), None
         place = choose(open_to, own, typical, ahead=ahead, now=now) if open_to else None
-        if place is not None or not tried:
+        if place is not None or not (tried or hangs):
             return index, place
     return -1, None
 

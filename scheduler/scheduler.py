@@ -27,7 +27,7 @@ from scheduler.events import (
     TenantServed,
     Tick,
 )
-from scheduler.hedging import LATE, Allowance, silent, stragglers, suspects
+from scheduler.hedging import LATE, Allowance, may_retry, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
 from scheduler.place import Free, Place, found, limits, soonest
@@ -218,24 +218,14 @@ class Scheduler:
         if event.index not in program.settled:
             tried = program.tried.setdefault(event.index, [])
             tried.append(attempt.backend)
-            if event.index not in program.running and event.index not in program.waiting:
-                commands += self._again(queue, program, event.index, tried)
+            if event.index in program.running or event.index in program.waiting:
+                pass  # another attempt is under way
+            elif may_retry(self._places(queue), tried, self.policy.retries, self._allowance, self._now):
+                queue.advance(program, event.index)
+            else:
+                commands.append(Fail(program.name, event.index))
         queue.changed(program, self._now)
         return commands + self._fill(queue.backends)
-
-    def _again(self, queue: Queue, program: Program, index: int, tried: list[str]) -> list[Command]:
-        """No attempt is left: make another, before everything else of its program, or give up."""
-        if not self._may_retry(queue, tried):
-            return [Fail(program.name, index)]
-        queue.advance(program, index)
-        return []
-
-    def _may_retry(self, queue: Queue, tried: list[str]) -> bool:
-        """Whether there is another place, and allowance; what a broken backend leaves behind needs none."""
-        left = [name for name in queue.backends if name not in tried and self.places[name].usable(self._now)]
-        if not left or len(tried) > self.policy.retries:
-            return False
-        return silent(self.places[tried[-1]], self._now) or self._allowance.spend()
 
     def _aborted(self, event: RequestAborted) -> list[Command]:
         """The program gave a request up, or one attempt at it is over."""
@@ -244,7 +234,6 @@ class Scheduler:
             return []
         queue = self._queue(program.asked.backends)
         freed = []
-        queue.withdraw(program, event.index)
         numbers = [event.attempt] if event.attempt is not None else list(program.running.get(event.index, {}))
         tokens = event.tokens
         for number in numbers:
@@ -252,6 +241,8 @@ class Scheduler:
             if attempt is not None:
                 tokens = 0
                 freed.append(attempt.backend)
+        if event.attempt is None or freed:
+            queue.withdraw(program, event.index)
         queue.changed(program, self._now)
         return self._fill(freed)
 
@@ -322,13 +313,14 @@ class Scheduler:
         return commands + self._fill(self.places)
 
     def _hedges(self, queue: Queue, places: Sequence[Place]) -> Iterator[Command]:
-        """Second attempts at requests that hang: on a dead backend at once, before what waits; on a slow one where there
-        is room on a better one, and allowance."""
+        """Second attempts at requests that hang: of those on a dead backend as soon as may be, before what waits; of
+        those on a slow one where there is room on a better one, and allowance."""
         slow = suspects(places, self._now)
         if not slow or len(slow) == len(places):
             return
         dead = {place.name for place in places if silent(place, self._now)}
-        for program, index, where in list(stragglers(queue.programs, slow, dead, LATE * queue.service, self._now)):
+        late, most = LATE * queue.service, self.policy.retries
+        for program, index, where in list(stragglers(queue.programs, slow, dead, late, most, self._now)):
             if where in dead:
                 queue.advance(program, index)
                 queue.changed(program, self._now)

@@ -19,7 +19,8 @@ class Program:
     """A program as the scheduler knows it.
 
     `waiting` maps indices to tickets (submission numbers), in order of submission; `running` maps indices to their
-    attempts by number. `worth` and `remaining` are what it last reported; `tokens` those of its `finished` requests.
+    attempts by number; what hangs on a dead backend does both. `worth` and `remaining` are what it last reported;
+    `tokens` those of its `finished` requests.
     """
 
     asked: ProgramArrived

@@ -183,6 +183,7 @@ class Book:
         self.waiting = set()
         self.running = {}
         self.settled = set()
+        self.hanging = set()
 
     def attempts(self, key):
         """Those of one request that run, with their backends."""
@@ -197,13 +198,14 @@ class Book:
                 self.waiting.add((program, index))
             case RequestEnded(program, index, _, _, attempt) if self.running.pop((program, index, attempt), None):
                 self.settled.add((program, index))
+                self.waiting.discard((program, index))
             case RequestFailed(program, index, attempt) if self.running.pop((program, index, attempt), None):
                 self.again(program, index, commands)
             case RequestAborted(program, index, None):
                 self.waiting.discard((program, index))
                 self.running = {key: where for key, where in self.running.items() if key[:2] != (program, index)}
-            case RequestAborted(program, index, attempt):
-                self.running.pop((program, index, attempt), None)
+            case RequestAborted(program, index, attempt) if self.running.pop((program, index, attempt), None):
+                self.waiting.discard((program, index))
             case ProgramEnded(program):
                 self.backends.pop(program, None)
                 self.waiting = {key for key in self.waiting if key[0] != program}
@@ -230,7 +232,8 @@ class Book:
                 assert backend in self.backends[program] and backend not in self.draining
                 assert attempt not in others and backend not in others.values()
                 assert (program, index) not in self.settled
-                assert (isinstance(event, Tick) and len(others) == 1) != ((program, index) in self.waiting)
+                second = isinstance(event, Tick) or (program, index) in self.hanging
+                assert (second and len(others) >= 1) != ((program, index) in self.waiting)
                 self.waiting.discard((program, index))
                 self.running[program, index, attempt] = backend
                 assert list(self.running.values()).count(backend) <= min(
@@ -244,9 +247,22 @@ class Book:
                 assert event == RequestFailed(program, index, event.attempt, event.fault, event.tokens)
                 assert not self.attempts((program, index)) and (program, index) not in self.waiting
 
-    def check(self, scheduler):
-        """The scheduler's counts are the observer's: nothing is lost, nothing counted twice."""
-        assert scheduler.waiting == len(self.waiting)
+    def check(self, scheduler, event=None):
+        """The scheduler's counts are the observer's: nothing is lost, nothing counted twice.
+
+        Only a tick sees that a request hangs: it waits for another attempt while its first one runs.
+        """
+        waiting = {
+            (each.name, i): i in each.running
+            for q in scheduler.queues.values()
+            for each in q.programs
+            for i in each.waiting
+        }
+        hanging = {key for key, runs in waiting.items() if runs}
+        assert hanging <= self.hanging or isinstance(event, Tick)
+        assert all(self.attempts(key) for key in hanging)
+        self.hanging = hanging
+        assert scheduler.waiting == len(waiting) == len(self.waiting | hanging)
         assert scheduler.programs == len(self.backends)
         where = list(self.running.values())
         for backend in scheduler.places:
@@ -269,9 +285,11 @@ class Book:
 
     @staticmethod
     def has_better(queue, program, free, full):
-        """Whether the program may wait: for its own backend, or for one on which its request has not failed yet."""
-        tried = set(program.tried.get(next(iter(program.waiting)), ()))
-        return queue.home(program) in full or (free <= tried and full - tried)
+        """Whether it may wait: for its own backend, or for one on which its request neither hangs nor has failed."""
+        index = next(iter(program.waiting))
+        hangs = {attempt.backend for attempt in program.running.get(index, {}).values()}
+        tried = hangs.union(program.tried.get(index, ()))
+        return queue.home(program) in full or free <= hangs or (free <= tried and full - tried)
 
 
 def played(data, fate, *delays):
@@ -289,7 +307,7 @@ def played(data, fate, *delays):
         event, elapsed = dice.next(list(book.running), list(book.backends))
         now += elapsed
         book.note(event, scheduler.handle(event, now))
-        book.check(scheduler)
+        book.check(scheduler, event)
         if elapsed == 0 or isinstance(event, Tick):
             yield scheduler, book, now
     for name in list(book.backends):
@@ -324,7 +342,7 @@ def test_time_frees_what_an_event_has_not(fate, data):
     """After every tick, whatever has happened: no slot is idle while something waits that may run there."""
     for scheduler, book, now in played(data, fate, 0, 10**8, 10**9, 10**10):
         book.note(Tick(), scheduler.handle(Tick(), now))
-        book.check(scheduler)
+        book.check(scheduler, Tick())
         book.check_idle(scheduler, now)
 
 
