@@ -11,13 +11,13 @@ KV_FULL = 0.95
 """Share of the KV cache above which an engine begins to preempt what runs."""
 SHRINK = 0.9
 BACK_OFF = 0.75
-STEP = 1.15
+STEP = 1.25
 """Without metrics the limit is changed by this factor, to see what it does to the throughput."""
 GAIN = 0.3
 """More in flight must bring at least this part of what it would bring if nothing waited in the engine."""
-ROUND = 16
-"""Requests, at least, by which the throughput at a limit is judged."""
-REST = 4
+ROUND = 64
+"""Requests, at least, by which the throughput at a limit is judged; twice the limit where that is more."""
+REST = 8
 """Rounds at the operator's bound before it is tried again whether less would do."""
 
 
@@ -32,7 +32,10 @@ class Round:
 
     @property
     def throughput(self) -> float:
-        """Tokens a nanosecond, by Little's law: those in flight over the time that one token takes."""
+        """Tokens a nanosecond, by Little's law: those in flight over the time that one token takes.
+
+        That is steadier than counting what ends, as a token takes about as long in a short answer as in a long one.
+        """
         return self.beside / self.ended * self.tokens / self.nanos
 
 
@@ -75,21 +78,24 @@ class Capacity:
         self._set(self.limit * BACK_OFF)
 
     def served(self, tokens: int, nanos: int, ours: int) -> None:
-        """A request took so long, beside so many others of ours. Of an engine that does not speak, that says how
-        crowded it is: seats bring throughput, a queue inside of it brings none."""
+        """A request took so long, and ended beside so many others of ours.
+
+        Of an engine that does not speak, that says how crowded it is: seats bring throughput, a queue inside of it
+        brings none.
+        """
         if tokens < 1:
             return
         pace = nanos / tokens
         self.pace = pace if not self.pace else self.pace + (pace - self.pace) / 8
         if self.told or ours + 1 < int(self.limit):
             return
-        if self._settling:  # it began under the limit before
-            self._settling -= 1
+        self._settling -= 1
+        if self._settling >= 0:  # it began under the limit before
             return
         seen = self._round
         seen.ended, seen.tokens, seen.nanos = seen.ended + 1, seen.tokens + tokens, seen.nanos + nanos
         seen.beside += ours + 1
-        if seen.ended >= max(ROUND, self.limit):
+        if seen.ended >= max(ROUND, 2 * self.limit):
             self._climb(seen.throughput)
 
     def _climb(self, throughput: float) -> None:
