@@ -10,7 +10,8 @@ Steps are not run one by one: between two changes of the batch, n steps follow f
 
 A call takes effect at the first boundary of steps *after* the time it is made: what is submitted while a step runs, or
 at the very instant it ends, joins the step after it; an idle engine begins a nanosecond later. So everything submitted
-at one instant starts together, in order of submission, and asking never changes what happens.
+at one instant starts together, in order of submission, and asking never changes what happens. Where the parameters give
+the server's front a time of its own, a call is made when it has passed the front (`front.Front`).
 
 Three simplifications: scheduling and sampling are not overlapped (vLLM's async scheduling notices an end one step
 late); when a prompt ends on a block boundary its last block is not shared; and with priority scheduling a sequence
@@ -23,6 +24,7 @@ from collections.abc import Hashable
 from sim.engine.batch import Batch, Totals
 from sim.engine.clock import Clock
 from sim.engine.cost import Pace, Span, nanos, ticks
+from sim.engine.front import Front
 from sim.engine.sequence import Place, Sequence
 from sim.engine.types import Done, EngineParameters, Gauges, Work
 
@@ -42,6 +44,7 @@ class Engine:
     def _empty(self) -> None:
         """Nothing runs, nothing waits, nothing is cached."""
         self._batch = Batch(self.parameters, self._totals)
+        self._front = Front(self.parameters.intake, self.parameters.admission)
         self._live: dict[Hashable, Sequence] = {}
         self._span: Span | None = None
         self._wake = 0
@@ -54,11 +57,8 @@ class Engine:
         shareable = (work.prompt - 1) // p.block_size if work.prefix and p.prefix_caching else 0
         self._arrivals += 1
         sequence = self._live[work.key] = Sequence(work, self._arrivals, shareable)
-        self._batch.waiting.push(sequence)
-        if self._span is None:
-            self._wake = here + 1
-        elif self._batch.may_admit(sequence):
-            self._cut(here)
+        self._front.take(sequence, here)
+        self._enter(now)
 
     def abort(self, key: Hashable, now: int) -> int:
         """Stop a call; its blocks are free at once. Returns the completion tokens that it has made.
@@ -70,7 +70,9 @@ class Engine:
         if sequence is None:
             return self._finished(key)
         made = self._made(sequence, here)
-        if sequence.place is not Place.WAITING:
+        if sequence.place is Place.COMING:
+            self._front.drop(sequence)
+        elif sequence.place is not Place.WAITING:
             self._cut(here)
             self._batch.leave(sequence, begun=1)
         else:
@@ -107,14 +109,22 @@ class Engine:
         return self._outside(span.after(max(0, more)))
 
     def next_at(self) -> int | None:
-        """When something changes next by itself: a call ends, or the batch does. None if idle, or frozen."""
+        """When something changes next by itself: a call ends or joins the queue, or the batch changes.
+
+        None if idle, or frozen.
+        """
         if self._done:
             return self._done[0][0].at
         if self._clock.frozen:
             return None
+        coming = self._front.next_at()
         if self._span is not None:
-            return self._outside(self._span.end)
-        return self._clock.outside(self._wake) if self._batch.waiting else None
+            after = nanos(self._span.end)
+        elif self._batch.waiting:
+            after = self._wake
+        else:
+            return None if coming is None else self._clock.outside(coming)
+        return self._clock.outside(after if coming is None else min(after, coming))
 
     def step_end(self, now: int) -> int | None:
         """When the step under way is over, and with it the next tokens are there. None if idle, or frozen."""
@@ -165,10 +175,10 @@ class Engine:
     def kill(self, now: int) -> list[Hashable]:
         """Lose every call and all that is cached; the server is up again at once. Returns the keys that are lost."""
         self._enter(now)
-        lost = [each.work.key for each in (*self._batch.running, *self._batch.waiting.order())]
+        lost = [*self._batch.running, *self._batch.waiting.order(), *self._front.order()]
         self._empty()
         self._clock.thaw(now)
-        return lost
+        return [each.work.key for each in lost]
 
     def _check(self, work: Work) -> None:
         limit = self.parameters.max_model_len
@@ -186,19 +196,36 @@ class Engine:
     def _enter(self, now: int) -> int:
         """Run until now; what the time is here."""
         here = self._clock.enter(now)
+        while (due := self._front.due(here)) is not None:
+            at, sequence = due
+            self._run(at)
+            self._queue(sequence, at)
+        self._run(here)
+        return here
+
+    def _queue(self, sequence: Sequence, here: int) -> None:
+        """A call has passed the front."""
+        self._batch.waiting.push(sequence)
+        if self._span is None:
+            self._wake = here + 1
+        elif self._batch.may_admit(sequence):
+            self._cut(here)
+
+    def _run(self, here: int) -> None:
+        """Take step after step, until the one under way ends later than this."""
         limit = ticks(here)
         while True:
             span = self._span
             if span is None:
                 if self._wake > here or not self._batch.waiting:
-                    return here
+                    return
                 self._span = self._batch.begin(self._pace, ticks(self._wake))
             elif span.end <= limit:
                 for sequence in self._batch.end(span.steps):
                     self._tell(sequence, span.end)
                 self._span = self._batch.begin(self._pace, span.end)
             else:
-                return here
+                return
 
     def _tell(self, sequence: Sequence, tick: int) -> None:
         work = sequence.work

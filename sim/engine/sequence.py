@@ -7,8 +7,9 @@ from sim.engine.types import Work
 
 
 class Place(Enum):
-    """Where a sequence is: in the queue, at its prompt, making tokens, or over."""
+    """Where a sequence is: in the server's front, in the queue, at its prompt, making tokens, or over."""
 
+    COMING = auto()
     WAITING = auto()
     PREFILL = auto()
     DECODE = auto()
@@ -44,7 +45,7 @@ class Sequence:
         self.work = work
         self.arrival = arrival
         self.shareable = shareable
-        self.place = Place.WAITING
+        self.place = Place.COMING
         self.made = 0
         self.computed = 0
         self.chunk = 0
@@ -75,6 +76,7 @@ class Waiting:
 
     def push(self, sequence: Sequence) -> None:
         """It has just come."""
+        sequence.place = Place.WAITING
         self._push(sequence.work.priority if self._by_priority else 0, sequence.arrival, sequence)
 
     def put_back(self, sequence: Sequence) -> None:

@@ -11,8 +11,10 @@ from sim.engine.cost import StepCost
 class EngineParameters:
     """One server: what a step costs and how the scheduler is set.
 
-    The names are those of vLLM's options; `kv_blocks` is what `--num-gpu-blocks-override` would set. Raises ValueError,
-    naming the field, for what vLLM would not start with.
+    The names are those of vLLM's options; `kv_blocks` is what `--num-gpu-blocks-override` would set. The last two are
+    of its front, the process that speaks HTTP and makes tokens of text: a call keeps it busy for `intake` nanoseconds,
+    one call after another, and reaches the engine's queue `admission` nanoseconds later (there and back again). Raises
+    ValueError, naming the field, for what vLLM would not start with.
     """
 
     cost: StepCost
@@ -24,11 +26,16 @@ class EngineParameters:
     prefix_caching: bool = True
     priority_scheduling: bool = False
     name: str = ""
+    intake: int = 0
+    admission: int = 0
 
     def __post_init__(self) -> None:
         for field in ("kv_blocks", "block_size", "max_num_seqs", "max_num_batched_tokens", "max_model_len"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} is {getattr(self, field)}, and must be at least 1.")
+        for field in ("intake", "admission"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} is {getattr(self, field)}, and must be at least 0 nanoseconds.")
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_num_batched_tokens ({self.max_num_batched_tokens}) is less than "
