@@ -197,11 +197,11 @@ def measured(found: Sequence[Trace], jobs: int) -> list[tuple[Trace, Measured]]:
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Progress]:
+def bar(total: int, unit: str = "samples") -> Iterator[Progress]:
     """A progress bar on standard error, if that is a terminal and tqdm is installed."""
     if sys.stderr.isatty() and find_spec("tqdm"):
         tqdm = import_module("tqdm").tqdm
-        with tqdm(total=total, unit=" samples", unit_scale=True, file=sys.stderr, leave=False) as shown:
+        with tqdm(total=total, unit=f" {unit}", unit_scale=True, file=sys.stderr, leave=False) as shown:
             yield shown.update
     else:
         yield lambda _: None

@@ -41,6 +41,7 @@ class Kernel:
         tick: Nanoseconds between two ticks of the schedulers. None: they are never told of time, nor of gauges.
         measure: Nanoseconds between two readings of the engines' gauges; None: they are not read.
         on_event: Called after every event that changed something (to check invariants, or to meddle).
+        on_tick: Called after every tick (to take measurements).
         recorder: Gets every scheduler event with its time (the event log of the first replica).
     """
 
@@ -53,6 +54,7 @@ class Kernel:
         tick: int | None = None,
         measure: int | None = MEASURE,
         on_event: Callable[["Kernel"], None] | None = None,
+        on_tick: Callable[["Kernel"], None] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         several = [schedulers] if isinstance(schedulers, Scheduler) else list(schedulers)
@@ -65,9 +67,11 @@ class Kernel:
         self._tick = tick
         self._measure = measure if engines else None
         self._on_event = on_event
+        self._on_tick = on_tick
         self._heap: list[tuple[int, int, Callable[..., bool], tuple[Any, ...]]] = []
         self._sequence = 0
         self._chores = 0
+        self._due = 0
         self._lively = 0
         self._ended: dict[str, Ended] = {}
 
@@ -82,6 +86,7 @@ class Kernel:
             if arrival.name in names or arrival.name in self._ended:
                 raise ValueError(f"There are two programs named {arrival.name!r}.")
             names[arrival.name] = None
+            self._due += 1
             self._at(arrival.at, self._arrive, arrival)
         self._lively = self.now
         self._every(self._tick, self._tell_time)
@@ -184,7 +189,7 @@ class Kernel:
                 stack.callback(gateway.clear)
                 for run in gateway.runs.values():
                     stack.callback(self.end, run)
-        self._chores = 0
+        self._chores = self._due = 0
 
     def _act(self, action: Callable[[], object]) -> bool:
         self._lively = self.now
@@ -192,7 +197,7 @@ class Kernel:
         return True
 
     def _every(self, period: int | None, action: Callable[[], bool]) -> None:
-        """Do something at all multiples of a period, as long as there are programs, or any to come."""
+        """Do something at all multiples of a period, as long as there are programs, or some to come."""
         if period:
             self._chores += 1
             self._at(self.now - self.now % period + period, self._chore, period, action)
@@ -202,7 +207,7 @@ class Kernel:
         events = len(self._heap) - self._chores
         if not events and self.now - self._lively > STUCK:
             self._give_up_if_stuck()
-        if not events and next(iter(self._runs()), None) is None:
+        if not self._due and not any(gateway.runs for gateway in self.gateways):
             return False
         if events:
             self._lively = self.now
@@ -212,6 +217,8 @@ class Kernel:
     def _tell_time(self) -> bool:
         for gateway in self.gateways:
             gateway.tell(Tick())
+        if self._on_tick is not None:
+            self._on_tick(self)
         return True
 
     def _read_gauges(self) -> bool:
@@ -265,6 +272,7 @@ class Kernel:
             self._at(when, self._cut, run, run.plan)
 
     def _arrive(self, arrival: Arrival) -> bool:
+        self._due -= 1
         try:
             run = self.gateways[arrival.gateway].admit(arrival)
         except Overloaded as error:

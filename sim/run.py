@@ -62,7 +62,7 @@ class Entry:
 class Run:
     """One program under virtual time: the `Port` of its `core.program.Program`."""
 
-    __slots__ = ("_steps", "arrival", "awake", "entries", "host", "over", "plan", "program")
+    __slots__ = ("_steps", "arrival", "awake", "entries", "host", "over", "plan", "program", "watched")
 
     def __init__(self, host: Host, arrival: Arrival) -> None:
         self.host = host
@@ -72,11 +72,14 @@ class Run:
         self.awake = True
         self.over = False
         self.plan = 0
+        self.watched = arrival.budget.max_tokens is not None
+        """Whether anybody asks for tokens before the end, or the abort."""
         self._steps = arrival.strategy(self.program, **arrival.options).__await__()
 
     def submit(self, request: Request) -> None:
         """See `core.program.Port`."""
         self.entries[request.index] = Entry(request)
+        self.watched = self.watched or request.every is not None
         self.host.tell(RequestSubmitted(request.program, request.index))
 
     def abort(self, request: Request) -> Sample:
@@ -163,7 +166,8 @@ class Run:
         """An attempt came to its end, the first of its request to do so: the others are broken off."""
         entry = self.entries[call.index]
         del entry.calls[call.attempt]
-        self.account()
+        if self.watched:
+            self.account()
         for other in tuple(entry.calls.values()):
             self.give_up(entry, other, heir=call.attempt)
         drawn = call.drawn
