@@ -70,7 +70,7 @@ def stragglers(
     for program in programs:
         for index, attempts in program.running.items():
             failures = len(program.tried.get(index, ()))
-            if len(attempts) != 1 or failures > most or index in program.waiting or index in program.settled:
+            if len(attempts) != 1 or failures > most or index in program.waiting or index in program.alone:
                 continue
             (attempt,) = attempts.values()
             if attempt.backend in dead or (attempt.backend in slow and now - attempt.since > late):

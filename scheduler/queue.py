@@ -10,8 +10,8 @@ from scheduler.state import Program
 
 AGED_EVERY = 4
 """Of so many starts, one may go to the program that has starved longest, whatever its class, tenant and rank."""
-WEIGHT = 0.1
-"""Of a new measurement in the running means."""
+WEIGHT = 0.02
+"""Of a new measurement in the running means, once there are as many as make it more than its share."""
 MOVED = 0.1
 """Part by which what orders look at must have changed before everyone gets their place anew."""
 PREFIXES = 4096
@@ -62,6 +62,7 @@ class Queue:
         self._classes: dict[int, _Class] = {}
         self._hungry: OrderedDict[str, int] = OrderedDict()
         self._programs: dict[str, Program] = {}
+        self._learned = 0
         self._served: dict[str, int] = {}
         self._conditions = self._seen
         for each in self.peers:
@@ -85,11 +86,11 @@ class Queue:
 
     def learn(self, tokens: int, nanos: int) -> None:
         """A sample of so many tokens took so long."""
-        if self.service:
-            self.length += WEIGHT * (tokens - self.length)
-            self.service += WEIGHT * (nanos - self.service)
-        else:
-            self.length, self.service = float(max(1, tokens)), float(max(1, nanos))
+        self._learned += 1
+        weight = max(WEIGHT, 1 / self._learned)
+        self.length += weight * (max(1, tokens) - self.length)
+        self.service += weight * (max(1, nanos) - self.service)
+        if self._learned == 1:
             self.reorder()
 
     def add(self, requests: int) -> None:
@@ -106,9 +107,11 @@ class Queue:
         self.add(1)
 
     def withdraw(self, program: Program, index: int) -> None:
-        """A request need not wait any more, if it does."""
+        """No other attempt at a request is wanted."""
         if program.waiting.pop(index, None) is not None:
             self.add(-1)
+        if index in program.running:
+            program.alone.add(index)
 
     def changed(self, program: Program, now: int) -> None:
         """Something about a program has changed: give it its place, or none if nothing of it waits."""
@@ -213,10 +216,10 @@ class Queue:
 
     def reorder(self) -> None:
         """Give everyone their place anew: what orders look at has changed for all."""
-        self._conditions = self._seen
-        for program in self._programs.values():
-            if program.waiting:
-                self._place(program)
+        given = self._conditions = self._seen
+        for group in self._classes.values():
+            for ranking in group.programs.values():
+                ranking.put_all({name: self._order(self._programs[name], given) for name in ranking})
 
     def next(self, most: int) -> Iterator[Program]:
         """Programs that should go next, at most so many. While one looks at them, nothing may change."""

@@ -39,6 +39,8 @@ class Program:
     running: dict[int, dict[int, Attempt]] = field(default_factory=dict)
     tried: dict[int, list[str]] = field(default_factory=dict)
     """Backends where a request has failed, by its index."""
+    alone: set[int] = field(default_factory=set)
+    """Requests whose attempts that run are to stay the only ones."""
     settled: set[int] = field(default_factory=set)
     """Requests that ended while an attempt that had lost still ran."""
 

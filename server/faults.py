@@ -1,8 +1,10 @@
 """What a failed attempt says: about the request, or about the backend."""
 
 import logging
+from collections.abc import Iterable
 
 from core.errors import BackendBroken, BackendError, BackendTimeout, BackendUnavailable
+from server.jobs import Record
 
 log = logging.getLogger("quorate.runtime")
 PASSING = (BackendUnavailable, BackendTimeout, BackendBroken)
@@ -23,3 +25,12 @@ def bare(error: BackendError) -> BackendError:
     log.debug("a request failed", exc_info=error)
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
+
+
+def log_failures(request: str, records: Iterable[Record]) -> None:
+    """One line for a request that lost samples, however many: what the backend did."""
+    samples = [record.sample for record in records if record.started is not None]
+    errors = [sample.error for sample in samples if sample is not None and sample.error is not None]
+    if errors:
+        told = "%s: %d of %d samples failed, the first: %s"
+        log.warning(told, request, len(errors), len(samples), errors[0].message)

@@ -82,6 +82,11 @@ class Attempt:
     assembly: Assembly = field(default_factory=Assembly)
     task: Task[None] | None = None
 
+    def cancel(self) -> None:
+        """End it, if it runs."""
+        if self.task is not None:
+            self.task.cancel()
+
 
 @dataclass(slots=True)
 class Record:
@@ -97,13 +102,18 @@ class Record:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     won: int | None = None
     """The attempt that came to an end that counts."""
-    shown: bool = False
-    """Some of it has been relayed: no other attempt may take its place."""
+    shown: int | None = None
+    """The attempt of which some has been relayed: no other may take its place."""
     lost: Usage = field(default_factory=Usage)
     """What attempts made that came to nothing."""
     assembly: Assembly = field(default_factory=Assembly)
     body: Mapping[str, Any] | None = None
     sample: Sample | None = None
+
+    @property
+    def open(self) -> list[Attempt]:
+        """Attempts whose connection is open."""
+        return [attempt for attempt in self.attempts.values() if attempt.closed is None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from server.answers import AnswerReader
 from server.assembly import Assembly, first_choice, outcome_of
 from server.backends.base import Backend, Call
 from server.calls import Dialect, comes_whole, prefix_of, upstream_call
-from server.faults import bare, is_fault, passing
+from server.faults import bare, is_fault, log_failures, passing
 from server.jobs import Attempt, Job, Record, Result, Sink, settle_words
 from server.logprobs import LogprobReader, reader_for
 from server.metrics import Metrics, TokenFates
@@ -114,8 +114,7 @@ class LiveProgram:
     def start(self, index: int, backend: Backend, number: int, rank: int) -> None:
         """The scheduler gave this request a slot. A second attempt is declined once there is something to lose."""
         record = self._records[index]
-        late = record.sample is not None or record.won is not None
-        if late or record.shown or (record.request.relay and _open(record)):
+        if record.sample is not None or record.won is not None or record.shown is not None:
             self._host.handle(RequestAborted(self._job.id, index, number))
             return
         attempt = Attempt(number, backend, rank, self._host.clock())
@@ -131,7 +130,7 @@ class LiveProgram:
         if record.started is None:
             record.started = attempt.started
             self._program.started(record.request.index)
-        elif _open(record):
+        elif record.open:
             return
         else:
             self._lose(record)
@@ -148,8 +147,8 @@ class LiveProgram:
         """This attempt is not needed any more."""
         record = self._records.get(index)
         attempt = None if record is None else record.attempts.get(number)
-        if attempt is not None and attempt.task is not None:
-            attempt.task.cancel()
+        if attempt is not None:
+            attempt.cancel()
 
     def fail(self, index: int) -> None:
         """No attempt is left: the request ends with the last error, and what the last attempt had made."""
@@ -177,9 +176,8 @@ class LiveProgram:
         record.sample = self._so_far(record, Outcome.ABORTED)
         record.ended = self._host.clock()
         for attempt in record.attempts.values():
-            if attempt.task is not None:
-                attempt.task.cancel()
-        if record.won is None and not _open(record):
+            attempt.cancel()
+        if record.won is None and not record.open:
             self._over(record)
             self._host.handle(RequestAborted(request.program, request.index))
         return record.sample
@@ -229,7 +227,7 @@ class LiveProgram:
             sample = await self._call(record, attempt)
         except BackendError as error:
             attempt.error = bare(error)
-            if passing(error) and not record.shown and attempt.closed is None:
+            if passing(error) and record.shown != attempt.number and attempt.closed is None:
                 self._try_elsewhere(record, attempt)
                 return None
             sample = replace(failed, error=attempt.error)
@@ -247,7 +245,7 @@ class LiveProgram:
     def _try_elsewhere(self, record: Record, attempt: Attempt) -> None:
         """An attempt failed: the scheduler knows whether there is another place for it."""
         self._close(attempt)
-        others = _open(record)
+        others = record.open
         if others and record.assembly is attempt.assembly:
             self._lose(record)
             record.assembly = others[0].assembly
@@ -263,7 +261,7 @@ class LiveProgram:
         if comes_whole(self._job, request, call):
             return await self._call_plain(record, attempt, call, reader)
         attempt.assembly = Assembly(keep=not self._job.plain and not request.relay, reader=reader)
-        if len(_open(record)) == 1:
+        if len(record.open) == 1:
             record.assembly = attempt.assembly
         # else nobody asks before the end, or the abort
         watched = self._job.plan.budget.max_tokens is not None or request.every is not None
@@ -274,11 +272,12 @@ class LiveProgram:
                 if watched and record.assembly is attempt.assembly:
                     self._program.progress(request.index, attempt.assembly.usage)
                 if request.relay:
-                    record.shown = True
+                    await self._show(record, attempt)
                     await self._sink.relay(chunk if reader is None else reader.visible(chunk))
                 if record.sample is not None:  # this chunk spent the budget: the cancellation comes at the next wait
                     await asyncio.sleep(0)
-        self._win(record, attempt)
+        record.won = attempt.number
+        self._prefer(record, attempt)
         # what follows is ours: the slot is free, and the time counts as overhead
         self._hung_up(record, attempt, outcome_of(attempt.assembly.finish_reason))
         return await self._conclude(record)
@@ -287,16 +286,27 @@ class LiveProgram:
         """One unstreamed call, its body kept verbatim, but for log-probabilities that the client did not ask for."""
         body = await attempt.backend.complete(call)
         choice = first_choice(body)
-        self._win(record, attempt)
+        record.won = attempt.number
+        self._prefer(record, attempt)
         record.body = body if reader is None else reader.visible(body)
         reason = choice["finish_reason"]
         record.assembly.add({"choices": [{"delta": {}, "finish_reason": reason}], "usage": body.get("usage")})
         return Sample(record.request.index, outcome_of(reason), None, choice["message"], reason)
 
-    def _win(self, record: Record, attempt: Attempt) -> None:
-        """The first attempt that ends is the one that counts; the account is its own from now on."""
-        record.won = attempt.number
-        if len(_open(record)) > 1:
+    async def _show(self, record: Record, attempt: Attempt) -> None:
+        """The first attempt that has something to show is the one that is shown; others end, and show nothing."""
+        if record.shown is None:
+            record.shown = attempt.number
+            self._prefer(record, attempt)
+            for other in record.open:
+                if other is not attempt:
+                    other.cancel()
+        elif record.shown != attempt.number:
+            await asyncio.sleep(0)  # the cancellation has been asked for, and comes here
+
+    def _prefer(self, record: Record, attempt: Attempt) -> None:
+        """Of the attempts at a request this one counts; the account is its own from now on."""
+        if len(record.open) > 1:
             self._host.metrics.scheduling.hedged("lost" if attempt.number == min(record.attempts) else "won")
         if record.assembly is not attempt.assembly:
             self._lose(record)
@@ -358,7 +368,7 @@ class LiveProgram:
         if attempt.closed is not None:
             return
         self._close(attempt)
-        if outcome is not None or (record.sample is not None and not _open(record)):
+        if outcome is not None or (record.sample is not None and not record.open):
             self._over(record)
         index, tokens = record.request.index, attempt.assembly.usage.completion
         if outcome is None:
@@ -382,18 +392,9 @@ class LiveProgram:
         self._program.detach()
 
     def log_failures(self) -> None:
-        """One line for a program that lost samples, however many: what the backend did, and to which request."""
-        errors = [record.sample.error for record in self._records.values() if record.sample and record.sample.error]
-        if errors:
-            told = "request %s (%s): %d of %d samples failed, the first: %s"
-            started = self._program.ledger.started
-            log.warning(told, self._job.request_id, self._job.model, len(errors), started, errors[0].message)
+        """One line for a program that lost samples."""
+        log_failures(f"request {self._job.request_id} ({self._job.model})", self._records.values())
 
     def fates(self) -> TokenFates:
         """Where this program's tokens went, when it ended without an answer."""
         return token_fates(self._records, selected=None, planned=0)
-
-
-def _open(record: Record) -> list[Attempt]:
-    """Attempts whose connection is open."""
-    return [attempt for attempt in record.attempts.values() if attempt.closed is None]

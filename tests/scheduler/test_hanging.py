@@ -104,3 +104,17 @@ def test_nothing_is_left_of_a_program_that_ends(desk):
     assert len(cancels) == MANY - 1
     assert (desk.scheduler.waiting, desk.scheduler.running("a")) == (0, 0)
     assert desk.wait(1) == []
+
+
+def test_a_driver_that_wants_no_second_attempt_is_not_asked_again(desk):
+    """Its first attempt is being shown to somebody: the slot is free for the next request at once, for good."""
+    (start,) = desk.end(desk.elsewhere)
+    (following,) = desk.abort(start)
+    assert following.index != start.index
+    desk.wait(1)
+    seen = {start.index}
+    while following is not None:
+        assert following.index not in seen or following.program != "p"
+        seen.add(following.index)
+        following = next((each for each in desk.end(following) if isinstance(each, Start)), None)
+    assert seen == set(range(MANY))
