@@ -65,12 +65,14 @@ class RedisStore:
         self._timeout = timeout_seconds
         self._alone_slots = alone_slots
         self._member = Member(self.replica, terms)
-        # Whoever repeats a call decides that above: a retry inside it would hide how late an answer is.
+        # Whoever repeats a call decides that above: a retry inside it would hide how late an answer is. Its time limit
+        # is set around each call: with one for sending the client loses cancellations on Python 3.11 (as `wait_for`
+        # does there), and a gateway that stops would wait for ever.
         self._client = Redis.from_url(
             url,
             protocol=2,
             max_connections=2,
-            socket_timeout=timeout_seconds,
+            socket_timeout=None,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
         )
