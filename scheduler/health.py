@@ -36,6 +36,11 @@ class Breaker:
             return "closed"
         return "half_open" if now >= self.opened + self.pause else "open"
 
+    @property
+    def untroubled(self) -> bool:
+        """Whether it never was out of service: the usual case, known without the time."""
+        return not self.pause and self.closed_at is None and self.checked is not False
+
     def fault(self, now: int) -> bool:
         """A request failed through the backend's fault; whether that opened the breaker."""
         self.faults += 1

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from scheduler.capacity import Capacity
 from scheduler.events import BackendChecked, BackendDrained, BackendMeasured, SlotsLeased
 from scheduler.health import Breaker
-from scheduler.queue import AGED_EVERY, WEIGHT
+from scheduler.queue import AGED_EVERY
 from scheduler.state import Program
 
+WEIGHT = 0.1
+"""Of a new measurement in the running mean of a backend's times."""
 REREAD = 0.1
 """Part of a sample's time that reading the prompt anew is taken to cost on a backend that does not hold it."""
 
@@ -33,9 +35,11 @@ class Place:
         if self.draining:
             return 0
         bound = int(self.capacity.limit)
-        if self.leased is not None:
-            bound = min(bound, self.leased)
-        ramp = None if panic else self.breaker.ramp(now)
+        if self.leased is not None and self.leased < bound:
+            bound = self.leased
+        if panic or self.breaker.untroubled:
+            return bound
+        ramp = self.breaker.ramp(now)
         return bound if ramp is None else min(bound, ramp)
 
     def usable(self, now: int) -> bool:
@@ -44,7 +48,7 @@ class Place:
 
     def serves(self, now: int) -> bool:
         """Whether it is known to work."""
-        return not self.draining and self.breaker.state(now) == "closed"
+        return not self.draining and (self.breaker.untroubled or self.breaker.state(now) == "closed")
 
     @property
     def due(self) -> bool:

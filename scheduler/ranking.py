@@ -1,6 +1,6 @@
 """Items by key, the smallest first, whose keys may change: a heap that forgets entries lazily."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -43,6 +43,16 @@ class Ranking(Generic[K]):
         if len(self._heap) > 2 * len(self._entries) + SLACK:
             self._heap = list(self._entries.values())
             heapify(self._heap)
+
+    def put_all(self, ranks: Mapping[K, Rank]) -> None:
+        """Give many items their keys at once; O(n)."""
+        for item, rank in ranks.items():
+            entry = self._entries.get(item)
+            if entry is None or entry[0] != rank:
+                self._last += 1
+                self._entries[item] = (rank, self._last, item)
+        self._heap = list(self._entries.values())
+        heapify(self._heap)
 
     def drop(self, item: K) -> None:
         """Remove an item, if it is there."""

@@ -61,6 +61,7 @@ class Scheduler:
         self.places = {name: Place(name, Capacity(count, float(count))) for name, count in slots.items()}
         self.queues: dict[tuple[str, ...], Queue] = {}
         self._loads: dict[tuple[str, ...], Loads] = {}
+        self._pools: dict[tuple[str, ...], list[Place]] = {}
         self._orders = dict(orders or {})
         self._programs: dict[str, Program] = {}
         self._allowance = Allowance()
@@ -126,16 +127,14 @@ class Scheduler:
             queue = Queue(backends, order, starving=starving, weights=self.policy.weights, others=self.queues.values())
             self.queues[backends] = queue
             self._loads[backends] = Loads(self.policy)
+            self._pools[backends] = [self.places[name] for name in backends]
         return queue
 
-    def _places(self, queue: Queue) -> list[Place]:
-        return [self.places[name] for name in queue.backends]
-
     def _slots(self, queue: Queue) -> int:
-        return sum(limit for _, limit in limits(self._places(queue), self._now))
+        return sum(limit for _, limit in limits(self._pools[queue.backends], self._now))
 
     def _free(self, queue: Queue) -> Free:
-        return [(place, limit) for place, limit in limits(self._places(queue), self._now) if place.running < limit]
+        return [each for each in limits(self._pools[queue.backends], self._now) if each[0].running < each[1]]
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
@@ -220,7 +219,7 @@ class Scheduler:
             tried.append(attempt.backend)
             if event.index in program.running or event.index in program.waiting:
                 pass  # another attempt is under way
-            elif may_retry(self._places(queue), tried, self.policy.retries, self._allowance, self._now):
+            elif may_retry(self._pools[queue.backends], tried, self.policy.retries, self._allowance, self._now):
                 queue.advance(program, event.index)
             else:
                 commands.append(Fail(program.name, event.index))
@@ -299,7 +298,7 @@ class Scheduler:
         """Time has passed: prices, halts, widenings, hedges, and whatever time alone has freed."""
         commands: list[Command] = []
         for backends, queue in self.queues.items():
-            places = self._places(queue)
+            places = self._pools[queue.backends]
             kv = max((place.kv_usage for place in places if place.kv_usage is not None), default=None)
             load, slots = self._loads[backends], self._slots(queue)
             load.update(queue, slots, kv, self._now)
@@ -368,7 +367,9 @@ class Scheduler:
                 return self._take(queue, program, next(iter(program.waiting)), free[0][0])
             home = self.places.get(queue.home(program))
             ahead = queue.waiting // len(queue.backends)
-            index, place = found(program, free, home, self._places(queue), queue.service, ahead=ahead, now=self._now)
+            index, place = found(
+                program, free, home, self._pools[queue.backends], queue.service, ahead=ahead, now=self._now
+            )
             if place is not None:
                 return self._take(queue, program, index, place)
         return None

@@ -8,7 +8,8 @@ from scheduler.ranking import SLACK, Ranking
 ITEMS = st.sampled_from("abcdefgh")
 RANKS = st.tuples(st.integers(0, 4).map(float))
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["put", "put", "drop", "few"]), ITEMS, RANKS, st.integers(0, 9)), max_size=99
+    st.tuples(st.sampled_from(["put", "put", "put", "all", "drop", "few"]), ITEMS, RANKS, st.integers(0, 9)),
+    max_size=99,
 )
 
 
@@ -21,6 +22,11 @@ def test_it_is_a_sorted_list(steps):
             ranking.put(item, rank)
             if item not in model or model[item][0] != rank:
                 model[item] = (rank, number)
+        elif what == "all":
+            ranking.put_all({item: rank, "z": (2.0,)})
+            for each, key in ((item, rank), ("z", (2.0,))):
+                if each not in model or model[each][0] != key:
+                    model[each] = (key, number + (each == "z") / 2)
         elif what == "drop":
             ranking.drop(item)
             model.pop(item, None)
