@@ -107,8 +107,8 @@ class Terms:
 
     lease: int = 2_000
     keep: int = 600_000
-    tenants: int = 10_000
-    """Counters kept in all pools together; beyond it the longest idle ones go."""
+    tenants: int = 2_000
+    """Counters kept in all pools together; beyond it the longest idle ones go. Each exchange carries all of them."""
 
     @property
     def period(self) -> int:
