@@ -6,10 +6,12 @@ from typing import Protocol
 from core.errors import BackendUnavailable, Overloaded, QuorateError
 from core.types import Answer, Outcome
 from scheduler.events import Cancel, Command, Event, Fail, Halt, ProgramArrived, Refuse, Start, Widen
+from scheduler.joining import Joined
 from scheduler.scheduler import Scheduler
 from sim.run import Entry, Run
 from sim.running import Running
 from sim.service import Service
+from sim.store import SimulatedStore
 from sim.types import Arrival, Drawn, Source
 
 Recorder = Callable[[Event, int], None]
@@ -39,6 +41,7 @@ class Gateway:
         self.scheduler = scheduler
         self.runs: dict[str, Run] = {}
         self.recorder = recorder
+        self._joined = Joined(scheduler)
         self._world = world
         self._starts: list[Start] = []
         self._woken: list[Run] = []
@@ -102,6 +105,11 @@ class Gateway:
             case Widen(_, by):
                 run.program.widen(by)
                 self._woken.append(run)
+
+    def exchange(self, store: SimulatedStore, at: int) -> None:
+        """Report to the store that all replicas share, and go by what it says."""
+        for event in self._joined.news(store.exchange(self.name, self._joined.report(), at)):
+            self.tell(event)
 
     def settle(self) -> None:
         """Start what the event set free, and let programs go on that were told something, until nothing is left.

@@ -23,6 +23,7 @@ from sim.gateway import Gateway, Recorder
 from sim.run import Run
 from sim.running import Running
 from sim.service import Modelled, Service
+from sim.store import SimulatedStore
 from sim.types import Arrival, Ended, Source
 
 MEASURE = NANOS
@@ -38,6 +39,7 @@ class Kernel:
         schedulers: Decide which request starts when; fresh ones, one for each replica of the gateway.
         source: Draws what each request will turn out to be.
         engines: Models of the backends that have one, by name.
+        store: Leases the slots of each engine to the replicas; None: each has those of its scheduler for itself.
         tick: Nanoseconds between two ticks of the schedulers. None: they are never told of time, nor of gauges.
         measure: Nanoseconds between two readings of the engines' gauges; None: they are not read.
         on_event: Called after every event that changed something (to check invariants, or to meddle).
@@ -51,6 +53,7 @@ class Kernel:
         source: Source,
         *,
         engines: Mapping[str, Engine] | None = None,
+        store: SimulatedStore | None = None,
         tick: int | None = None,
         measure: int | None = MEASURE,
         on_event: Callable[["Kernel"], None] | None = None,
@@ -64,6 +67,7 @@ class Kernel:
         self.gateways[0].recorder = recorder
         self._touched: dict[Service, None] = {}
         self.services = {name: Service(name, each, self._touch) for name, each in (engines or {}).items()}
+        self._store = store
         self._tick = tick
         self._measure = measure if engines else None
         self._on_event = on_event
@@ -89,6 +93,7 @@ class Kernel:
             self._due += 1
             self._at(arrival.at, self._arrive, arrival)
         self._lively = self.now
+        self._join()
         self._every(self._tick, self._tell_time)
         self._every(self._tick and self._measure, self._read_gauges)
         try:
@@ -190,6 +195,23 @@ class Kernel:
                 for run in gateway.runs.values():
                     stack.callback(self.end, run)
         self._chores = self._due = 0
+
+    def _join(self) -> None:
+        """The replicas have been up for a while: the store knows them, and grants what it has."""
+        store = self._store
+        if store is None:
+            return
+        periods = 2 * store.terms.lease // store.terms.period if not self._ended else 0
+        for ago in range(-periods, 1):
+            for gateway in self.gateways:
+                gateway.exchange(store, self.now + ago * store.period)
+        self._every(store.period, self._exchange)
+
+    def _exchange(self) -> bool:
+        for gateway in self.gateways:
+            if self._store is not None:
+                gateway.exchange(self._store, self.now)
+        return True
 
     def _act(self, action: Callable[[], object]) -> bool:
         self._lively = self.now

@@ -104,9 +104,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`replicas` of the gateway, which divide the slots evenly; seconds between ticks, and between looks at gauges."""
+    """`replicas` of the gateway; seconds between ticks, and between looks at the gauges.
+
+    They divide the slots evenly; with `store` as the shared store leases them, by demand.
+    """
 
     replicas: int = 1
+    store: bool = False
     tick: float = 0.25
     gauges: float = 1.0
 

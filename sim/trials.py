@@ -14,6 +14,7 @@ from sim.kernel import Kernel
 from sim.reading import ScenarioError
 from sim.replay import given
 from sim.scenario import CHOICES, UNBOUNDED, Contender, Scenario
+from sim.store import SimulatedStore
 from sim.traces import Question, Recorded
 from sim.types import Arrival, Drawn, Ended
 from sim.workload import Visitor, arrival_times, arriving, visitors
@@ -167,11 +168,13 @@ def _kernel(stage: Stage, policy: Contender, guests: Sequence[Visitor], meters: 
     gateway, backends = scenario.gateway, scenario.engine.backends
     parameters = replace(stage.parameters, priority_scheduling=policy.priority_scheduling)
     slots = parameters.max_num_seqs if policy.slots is None else policy.slots or UNBOUNDED
-    shares = [slots // gateway.replicas + (n < slots % gateway.replicas) for n in range(gateway.replicas)]
+    many = gateway.replicas
+    shares = [slots if gateway.store else slots // many + (n < slots % many) for n in range(many)]
     return Kernel(
         [Scheduler(dict.fromkeys(backends, share), policy.scheduler) for share in shares],
         Recordings({guest.name: guest.samples for guest in guests}, scenario.workload.prompt_tokens),
         engines={name: Engine(parameters) for name in backends},
+        store=SimulatedStore() if gateway.store else None,
         tick=round(gateway.tick * NANOS),
         measure=round(gateway.gauges * NANOS) if policy.gauges else None,
         on_tick=meters.read,

@@ -17,6 +17,7 @@ from sim.engine.cost import Linear, StepCost
 from sim.engine.engine import Engine
 from sim.engine.types import EngineParameters
 from sim.kernel import Kernel
+from sim.store import SimulatedStore
 from sim.types import Arrival, Drawn
 from strategies.auto import auto
 from strategies.self_consistency import self_consistency
@@ -64,6 +65,7 @@ class Cluster:
     policy: Policy = field(default_factory=Policy)
     replicas: int = 1
     tick: int | None = None
+    store: SimulatedStore | None = None
 
     def __post_init__(self):
         self.log = []
@@ -72,6 +74,7 @@ class Cluster:
             schedulers,
             self._drawn,
             engines=self.engines,
+            store=self.store,
             tick=self.tick,
             on_event=lambda _: self.check(),
             recorder=lambda event, now: self.log.append((now, event)),
@@ -204,8 +207,7 @@ def test_a_hedge_wins_where_the_first_attempt_hangs():
     """The frozen engine's attempt is aborted, and its tokens are counted as lost."""
     engines = {"e0": engine(), "e1": engine()}
     cluster = Cluster(lambda request: sampled(40 if request.program == "p" else 10), engines, tick=STEP * 5)
-    freeze = lambda: cluster.kernel.services[_home(cluster, "p")].freeze(cluster.kernel.now)  # noqa: E731
-    cluster.kernel.at(30 * STEP, freeze)
+    cluster.kernel.at(30 * STEP, lambda: cluster.kernel.services[_home(cluster, "p")].freeze(cluster.kernel.now))
     warm = [Arrival(f"w{n}", all_of, backends=TWO, options={"n": 2}) for n in range(2)]
     *_, ended = cluster.run(*warm, Arrival("p", first_of, at=20 * STEP, backends=TWO, options={"n": 1}))
     assert ended.answer.sample.usage.completion == 40
@@ -275,6 +277,24 @@ def test_replicas_share_the_engine():
     ended = cluster.run(*arrivals)
     assert [program.ended for program in ended] == [pytest.approx(20 * STEP, abs=STEP)] * 2
     assert cluster.engines["e0"].gauges(cluster.kernel.now + 1).generation_tokens == 40
+
+
+def test_the_store_leases_the_slots_of_an_engine_to_those_who_need_them():
+    """One of three replicas has all the work: soon it has nearly all slots, and never do they have more together."""
+    seen = []
+    cluster = Cluster(lambda _: sampled(400), {"e0": engine(seats=12)}, slots=12, replicas=3, store=SimulatedStore())
+
+    def look():
+        seen.append([gateway.scheduler.running("e0") for gateway in cluster.kernel.gateways])
+
+    for second in range(30):
+        cluster.kernel.at(second * NANOS + 1, look)
+    arrivals = [Arrival(f"p{n}", all_of, backend="e0", options={"n": 20}) for n in range(2)]
+    cluster.run(*arrivals, Arrival("q", all_of, at=10 * NANOS, backend="e0", gateway=1, options={"n": 20}))
+    assert all(sum(each) <= 12 for each in seen)
+    assert seen[0] == [4, 0, 0], "a third each, as long as nobody asks for more"
+    assert seen[3] == [10, 0, 0], "all but one for each idle replica"
+    assert max(each[1] for each in seen) >= 6, "who comes gets its share as requests end"
 
 
 def test_under_load_programs_are_halted_with_what_they_have():

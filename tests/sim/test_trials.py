@@ -132,9 +132,10 @@ def test_deadlines_that_are_given_end_programs_in_time(stage):
     assert StopReason.DEADLINE in {fate.reason for fate in outcomes.fates}
 
 
-def test_replicas_of_the_gateway_share_the_engines(stage):
-    """Half of the slots each; every program is served by one of them."""
-    gateway = replace(stage.scenario.gateway, replicas=2)
+@pytest.mark.parametrize("store", [False, True])
+def test_replicas_of_the_gateway_share_the_engines(stage, store):
+    """Half of the slots each, or as they are leased; every program is served by one of them."""
+    gateway = replace(stage.scenario.gateway, replicas=2, store=store)
     outcomes = play(replace(stage, scenario=replace(stage.scenario, gateway=gateway)), stage.trials[-1])
     assert len(outcomes.fates) == 60
     assert sum(fate.tokens for fate in outcomes.fates) == outcomes.load.generated
