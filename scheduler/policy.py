@@ -26,7 +26,7 @@ class Policy:
     order: str = DEFAULT_ORDER
     max_waiting: int = 1024
     starving_seconds: float = 30.0
-    patience_seconds: float = 10.0
+    patience_seconds: float = 2.0
     shed: bool = True
     admit_late: bool = False
     spend_idle: bool = True

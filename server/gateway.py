@@ -39,6 +39,8 @@ TICK_SECONDS = 0.25
 """Between two looks of the scheduler at its prices."""
 HEALTH_SECONDS = 5.0
 """Between two health checks of a backend."""
+RESTART_SECONDS = 1.0
+"""Until the exchange with the store goes on after a failure of our own."""
 LISTEN_SECONDS = 1.0
 """Between two looks whether busy backends still send something."""
 
@@ -172,7 +174,8 @@ async def opened(
         gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, monitor, leaving, keep)
         await monitor.open()
         if settings.store.redis_url is not None:
-            await stack.enter_async_context(owned((await join(gateway, stack)).run()))
+            keeper = await join(gateway, stack)
+            await stack.enter_async_context(owned(repeat(keeper.run, RESTART_SECONDS)))
         for work in chores(gateway):
             await stack.enter_async_context(owned(work))
         yield gateway

@@ -12,7 +12,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import InvalidRequest
 from scheduler.orders import order_named
-from scheduler.policy import Policy
 from server.options import chosen
 from server.schemas import BudgetObject, BudgetSpelling
 from server.store.settings import StoreSettings
@@ -133,9 +132,9 @@ class Limits(_Frozen):
 class SchedulingSettings(_Frozen):
     """Who goes next, and how much under load; see `scheduler.policy.Policy`."""
 
-    order: str = Field(default=Policy().order, description="Who goes next; combined by `then`.")
+    order: str = Field(default="marginal_value", description="Who goes next; combined by `then`.")
     starving_seconds: float = Field(default=30.0, gt=0, description="Wait after which a program gets a turn anyway.")
-    patience_seconds: float = Field(default=10.0, gt=0, description="Time in the queue that makes samples dear.")
+    patience_seconds: float = Field(default=2.0, gt=0, description="Time in the queue that makes samples dear.")
     shed: bool = Field(default=True, description="Under load, answer with fewer samples before anyone is refused.")
     admit_late: bool = Field(default=False, description="Admit although no sample could come before the deadline.")
     spend_idle: bool = Field(default=True, description="Widen contested programs while half of the slots are idle.")
