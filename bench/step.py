@@ -191,26 +191,30 @@ def during(ticks: Sequence[Seen], begin: float, end: float) -> list[Seen]:
     return [seen for seen in ticks if begin <= seen.time < end]
 
 
+def row(order: str, patience: float, load: float, *, seeds: int = 8) -> str:
+    """One line of the table."""
+    policy = Policy(order, max_waiting=10**6, patience_seconds=patience)
+    rooms = [Room(Step(load, policy=policy, seed=seed)).run() for seed in range(seeds)]
+    ticks = mean_of(rooms)
+    level, late = settled(ticks), BEFORE + DURING / 2
+    peak = max(seen.pressure for seen in ticks)
+    cost = fmean(seen.price for seen in during(ticks, late, BEFORE + DURING))
+    had = fmean(count for room in rooms for time, count in room.drawn if late <= time < BEFORE + DURING)
+    rise = next(seen.time for seen in ticks if seen.time > BEFORE and seen.pressure > 0.9 * level) - BEFORE
+    fall = max((seen.time for seen in ticks if seen.price > 0), default=0.0) - BEFORE - DURING
+    return (
+        f"{order:<31}{patience:9.0f}{load:6.0f}{level:10.2f}{peak:7.2f}{overshoots(ticks):12d}"
+        f"{cost:10.4f}{had:9.1f}{rise:12.1f}{max(0.0, fall):15.1f}"
+    )
+
+
 def main() -> int:
     """Print the table."""
-    print(
-        "order                            load  pressure   peak  overshoots   price  samples  90 % after  price 0 after"
-    )
+    print(f"{'order':<31} patience  load  pressure   peak  overshoots     price  samples  90 % after  price 0 after")
     for order in ("first_come", "unanswered then marginal_value"):
-        for load in (1.0, 2.0, 4.0, 8.0):
-            policy = Policy(order, max_waiting=10**6)
-            rooms = [Room(Step(load, policy=policy, seed=seed)).run() for seed in range(8)]
-            ticks = mean_of(rooms)
-            level, late = settled(ticks), BEFORE + DURING / 2
-            peak = max(seen.pressure for seen in ticks)
-            cost = fmean(seen.price for seen in during(ticks, late, BEFORE + DURING))
-            had = fmean(count for room in rooms for time, count in room.drawn if late <= time < BEFORE + DURING)
-            rise = next(seen.time for seen in ticks if seen.time > BEFORE and seen.pressure > 0.9 * level) - BEFORE
-            fall = max((seen.time for seen in ticks if seen.price > 0), default=0.0) - BEFORE - DURING
-            print(
-                f"{order:<31}{load:6.0f}{level:10.2f}{peak:7.2f}{overshoots(ticks):12d}"
-                f"{cost:8.4f}{had:9.1f}{rise:12.1f}{max(0.0, fall):15.1f}"
-            )
+        for patience in (10.0, 2.0):
+            for load in (1.0, 2.0, 4.0, 8.0):
+                print(row(order, patience, load))
     return 0
 
 

@@ -114,6 +114,8 @@ def found(
 
 def soonest(free: Free, typical: float, home: Place | None = None) -> tuple[Place, int]:
     """The backend that would be through with a request first, of those with room (at least one), and its limit."""
+    if len(free) == 1:
+        return free[0]
     return min(free, key=lambda each: each[0].finish(typical, holds=each[0] is home, limit=each[1]))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from scheduler.events import ProgramArrived
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One try at a request, on a backend, since a time in nanoseconds. `charged` tokens were expected of it."""
 
