@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.types import NANOS
 from scheduler.capacity import Capacity
 from scheduler.events import BackendChecked, BackendDrained, BackendMeasured, SlotsLeased
 from scheduler.health import Breaker
@@ -11,6 +12,9 @@ from scheduler.state import Program
 
 WEIGHT = 0.1
 """Of a new measurement in the running mean of a backend's times."""
+FIRST_REST = NANOS // 10
+LONGEST_REST = 5 * NANOS
+"""Nanoseconds in which a backend that refused a request gets none; doubled each time in a row."""
 REREAD = 0.1
 """Part of a sample's time that reading the prompt anew is taken to cost on a backend that does not hold it."""
 
@@ -29,6 +33,10 @@ class Place:
     """Starts since the last one out of order (`scheduler.queue`)."""
     service: float = 0.0
     kv_usage: float | None = None
+    shut: int = 0
+    """Until when it gets nothing, because it has refused something."""
+    refusals: int = 0
+    """Pauses since a request ended well there."""
 
     def limit(self, now: int, *, panic: bool = False) -> int:
         """Requests that may run there now. `panic`: its health does not count, since nobody is any better."""
@@ -37,7 +45,11 @@ class Place:
         bound = int(self.capacity.limit)
         if self.leased is not None and self.leased < bound:
             bound = self.leased
-        if panic or self.breaker.untroubled:
+        if panic:
+            return bound
+        if now < self.shut:
+            return 0
+        if self.breaker.untroubled:
             return bound
         ramp = self.breaker.ramp(now)
         return bound if ramp is None else min(bound, ramp)
@@ -68,8 +80,17 @@ class Place:
             case SlotsLeased(slots=slots):
                 self.leased = slots
 
+    def refused(self, now: int) -> None:
+        """It is full: fewer from now on, and nothing for a moment, longer each time in a row. Who refuses answers fast,
+        and would look idle otherwise. What was under way already says nothing new."""
+        if now >= self.shut:
+            self.capacity.full()
+            self.shut = now + min(LONGEST_REST, FIRST_REST << min(self.refusals, 16))
+            self.refusals += 1
+
     def learn(self, tokens: int, nanos: int) -> None:
         """A request ended after so long."""
+        self.refusals = 0
         self.service += WEIGHT * (nanos - self.service) if self.service else float(nanos)
         self.capacity.served(tokens, nanos, self.running)
 
@@ -93,6 +114,14 @@ def limits(places: Sequence[Place], now: int) -> Free:
     return [(place, place.limit(now, panic=panic)) for place in places]
 
 
+def roomy(places: Sequence[Place], now: int) -> Free:
+    """Those that have room."""
+    for place in places:
+        if place.running < place.capacity.limit:
+            return [each for each in limits(places, now) if each[0].running < each[1]]
+    return []  # the usual case under load, found out fast
+
+
 def found(
     program: Program, free: Free, home: Place | None, places: Sequence[Place], typical: float, *, ahead: int, now: int
 ) -> tuple[int, Place | None]:
@@ -101,10 +130,11 @@ def found(
     One that has failed somewhere, or hangs there, waits for a place elsewhere, but what comes behind it need not.
     """
     for index in program.waiting:
-        tried, hangs = program.tried.get(index, ()), [each.backend for each in program.running.get(index, {}).values()]
+        tried, hangs = program.tried.get(index, ()), program.running.get(index)
         open_to, own = free, home
         if tried or hangs:
-            others = [each for each in places if each.name not in hangs]
+            names = [each.backend for each in hangs.values()] if hangs else []
+            others = [each for each in places if each.name not in names]
             open_to, own = elsewhere(tried, [each for each in free if each[0] in others], others, now), None
         place = choose(open_to, own, typical, ahead=ahead, now=now) if open_to else None
         if place is not None or not (tried or hangs):

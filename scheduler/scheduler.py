@@ -30,7 +30,7 @@ from scheduler.events import (
 from scheduler.hedging import LATE, Allowance, may_retry, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
-from scheduler.place import Free, Place, found, limits, soonest
+from scheduler.place import Free, Place, found, limits, roomy, soonest
 from scheduler.policy import Policy
 from scheduler.queue import Queue
 from scheduler.state import Attempt, Program
@@ -134,7 +134,7 @@ class Scheduler:
         return sum(limit for _, limit in limits(self._pools[queue.backends], self._now))
 
     def _free(self, queue: Queue) -> Free:
-        return [each for each in limits(self._pools[queue.backends], self._now) if each[0].running < each[1]]
+        return roomy(self._pools[queue.backends], self._now)
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
@@ -212,7 +212,7 @@ class Scheduler:
         if event.fault:
             place.breaker.fault(self._now)
         else:
-            place.capacity.full()
+            place.refused(self._now)
         commands: list[Command] = []
         if event.index not in program.settled:
             tried = program.tried.setdefault(event.index, [])

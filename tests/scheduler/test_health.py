@@ -5,6 +5,7 @@ import pytest
 from core.types import Outcome
 from scheduler.events import BackendChecked, RequestEnded, RequestFailed, Start
 from scheduler.health import DOUBLING, FAULTS, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from scheduler.place import FIRST_REST, LONGEST_REST
 from scheduler.policy import Policy
 
 SECOND = 10**9
@@ -118,13 +119,29 @@ def test_what_is_refused_for_good_reason_does_not_count(hands):
 
 
 def test_a_full_backend_is_not_broken(hands):
-    """429 and 503 shrink what may run there, and open nothing."""
+    """429 and 503 shrink what may run there, once for all that was under way, and open nothing."""
     desk = hands({"a": 16, "b": 16}, Policy(retries=0))
     for start in desk.program("p", 32, BOTH):
         if start.backend == "a":
             desk.fail(start, fault=False)
     place = desk.scheduler.places["a"]
-    assert (place.breaker.state(0), place.limit(0)) == ("closed", 1)
+    assert [(place.breaker.state(now), place.limit(now)) for now in (0, FIRST_REST)] == [("closed", 0), ("closed", 12)]
+
+
+def test_who_refuses_is_left_alone_for_longer_each_time(hands):
+    """It answers faster than all others: it would draw the requests that these could serve."""
+    desk = hands({"a": 4, "b": 4}, Policy(retries=0))
+    asked, served = 0, 0
+    for number in range(600):
+        (start,) = desk.program(f"p{number}", 1, BOTH)
+        asked, served = asked + (start.backend == "a"), served + (start.backend == "b")
+        desk.now += 0.02
+        desk.fail(start, fault=False) if start.backend == "a" else desk.end(start)
+    assert 3 <= asked <= 9
+    desk.now += LONGEST_REST / 1e9
+    for start in desk.program("back", 4, BOTH):
+        desk.end(start)
+    assert desk.scheduler.places["a"].refusals == 0
 
 
 def test_a_fault_that_may_not_be_tried_again_counts(hands):

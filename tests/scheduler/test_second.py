@@ -79,6 +79,7 @@ def test_full_backends_are_not_asked_twice_as_much(hands):
     desk = hands({"a": 4, "b": 4})
     second = 0
     for number in range(1000):
+        desk.now += 6  # longer than any of them rests
         (start, *_) = starts_of(desk.program(f"p{number}", 1, BOTH))
         commands = desk.fail(start, fault=False)
         for again in starts_of(commands):
