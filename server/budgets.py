@@ -58,6 +58,14 @@ class Plan:
     clamped: tuple[str, ...] = ()
     include: frozenset[str] = frozenset()
     priority: int | None = None
+    objective: float | None = None
+    """Seconds within which the answer should come, by the operator's word; `budget.max_seconds` cuts it short."""
+
+    @property
+    def seconds(self) -> float | None:
+        """By when the answer should come, or must."""
+        spans = [each for each in (self.budget.max_seconds, self.objective) if each is not None]
+        return min(spans, default=None)
 
     @property
     def name(self) -> str:
@@ -179,7 +187,8 @@ def _default(settings: Settings, model: ModelSettings, tenant: Tenant) -> tuple[
 def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: str) -> Plan:
     """Presets filled in, limits applied, strategy chosen and its options checked."""
     if spelling == "off":
-        return Plan(Budget(max_seconds=settings.limits.max_seconds), strategy_named("direct"), source=source, off=True)
+        budget, objective = Budget(max_seconds=settings.limits.max_seconds), settings.objectives.get("off")
+        return Plan(budget, strategy_named("direct"), source=source, off=True, objective=objective)
     wish = _as_object(settings, spelling)
     _refuse_unavailable(wish)
     wish, clamped = _clamp(settings, _raised(wish))
@@ -199,7 +208,9 @@ def make_plan(settings: Settings, request: ChatRequest, spelling: Any, source: s
         certainty=None if wish.certainty is None else float(wish.certainty),
         abstain=abstain,
     )
-    return Plan(budget, strategy, options, source, False, clamped, frozenset(wish.include or ()), wish.priority)
+    objective = settings.objectives.get(spelling) if isinstance(spelling, str) else None
+    include = frozenset(wish.include or ())
+    return Plan(budget, strategy, options, source, False, clamped, include, wish.priority, objective)
 
 
 def _as_object(settings: Settings, spelling: Any) -> BudgetObject:

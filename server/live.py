@@ -89,8 +89,8 @@ class LiveProgram:
         return Result(self._job, answer, self._program, self._records, elapsed, elapsed - engaged, engaged - upstream)
 
     def _arrival(self, now: int) -> ProgramArrived:
-        job, budget = self._job, self._job.plan.budget
-        deadline = None if budget.max_nanos is None else now + budget.max_nanos
+        job, budget, seconds = self._job, self._job.plan.budget, self._job.plan.seconds
+        deadline = None if seconds is None else now + round(seconds * NANOS)
         prefix = prefix_of(job) if len(job.backends) > 1 else ""
         return ProgramArrived(job.id, job.backends, job.priority, job.tenant, deadline, budget.max_samples, prefix)
 

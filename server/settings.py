@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         default="allow", description="Whether requests without a tenant's key are served."
     )
     presets: Mapping[str, BudgetObject] = Field(default_factory=dict)
+    objectives: Mapping[str, Annotated[float, Field(gt=0, le=86_400)]] = Field(
+        default_factory=dict, description="Seconds within which answers of a preset should come; none is cut short."
+    )
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
     scheduling: SchedulingSettings = SchedulingSettings()
@@ -231,7 +234,7 @@ class Settings(BaseSettings):
                 if place not in backends:
                     raise ValueError(f"model '{model.name}' names the unknown backend '{place}'")
         self._one_order()
-        unknown = set(self.presets) - set(PRESETS)
+        unknown = (set(self.presets) | set(self.objectives)) - {*PRESETS, "off"} | set(self.presets) & {"off"}
         if unknown:
             raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
         self._told_apart()
