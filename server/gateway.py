@@ -22,7 +22,7 @@ from server.drift import DriftWatch
 from server.jobs import Result
 from server.metrics import Metrics
 from server.monitor import Monitor
-from server.policies import orders_of, policy_of
+from server.policies import orders_of, policy_of, slots_of
 from server.profiles import Profiles
 from server.replica import CountedStore, Replica
 from server.runtime import Recorder, Runtime, owned
@@ -143,9 +143,7 @@ async def opened(
 ) -> AsyncIterator[Gateway]:
     """A running gateway; leaving the context stops everything it started."""
     check_budgets(settings)
-    metrics = Metrics()
-    for model in settings.models:
-        metrics.serve(model.name, *model.places)
+    metrics = make_metrics(settings)
     async with AsyncExitStack() as stack:
         if backends is None:
             backends = {backend.name: make_backend(backend) for backend in settings.backends}
@@ -154,10 +152,7 @@ async def opened(
             await backend.start()
         reader = AnswerReader()
         stack.push_async_callback(reader.aclose)
-        slots = {backend.name: backend.slots for backend in settings.backends}
-        pools, names = {model.places for model in settings.models}, [tenant.name for tenant in settings.tenants]
-        metrics.scheduling.serve(pools=pools, slots=slots, tenants=names)
-        scheduler = Scheduler(slots, policy_of(settings), orders_of(settings))
+        scheduler = Scheduler(slots_of(settings), policy_of(settings), orders_of(settings))
         recorder = stack.enter_context(event_log(settings.event_log)) if settings.event_log else None
         keep = stack.enter_context(sample_log(settings.sample_log)) if settings.sample_log else forget
         leaving = asyncio.Event()
@@ -174,14 +169,23 @@ async def opened(
         gateway = Gateway(settings, backends, runtime, metrics, profiles, shadows, tenants, monitor, leaving, keep)
         await monitor.open()
         if settings.store.redis_url is not None:
-            keeper = await join(gateway, stack)
-            await stack.enter_async_context(owned(repeat(keeper.run, RESTART_SECONDS)))
+            await join(gateway, stack)
         for work in chores(gateway):
             await stack.enter_async_context(owned(work))
         yield gateway
 
 
-async def join(gateway: Gateway, stack: AsyncExitStack) -> Keeper:
+def make_metrics(settings: Settings) -> Metrics:
+    """Instruments with a series for everything that the settings name."""
+    metrics = Metrics()
+    for model in settings.models:
+        metrics.serve(model.name, *model.places)
+    pools, names = {model.places for model in settings.models}, [tenant.name for tenant in settings.tenants]
+    metrics.scheduling.serve(pools=pools, slots=slots_of(settings), tenants=names)
+    return metrics
+
+
+async def join(gateway: Gateway, stack: AsyncExitStack) -> None:
     """Become one of the replicas that share the store; their first exchange is over when this returns."""
     settings, runtime, counts = gateway.settings.store, gateway.runtime, gateway.metrics.scheduling
     store = CountedStore(make_store(settings, runtime.clock), counts, runtime.clock)
@@ -190,7 +194,7 @@ async def join(gateway: Gateway, stack: AsyncExitStack) -> Keeper:
     keeper = Keeper(store, replica.report, replica.apply, period_seconds=settings.period_seconds)
     await keeper.once()
     runtime.when_waiting = keeper.soon
-    return keeper
+    await stack.enter_async_context(owned(repeat(keeper.run, RESTART_SECONDS)))
 
 
 def chores(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:

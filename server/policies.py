@@ -26,3 +26,8 @@ def policy_of(settings: Settings) -> Policy:
 def orders_of(settings: Settings) -> Mapping[tuple[str, ...], str]:
     """Orders of their own, by the backends of the models that have one."""
     return {model.places: model.order for model in settings.models if model.order is not None}
+
+
+def slots_of(settings: Settings) -> Mapping[str, int]:
+    """Requests that each backend may get at once, by the operator's word."""
+    return {backend.name: backend.slots for backend in settings.backends}

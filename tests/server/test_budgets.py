@@ -591,13 +591,3 @@ def test_an_operators_default_object(gateway_settings: MakeSettings) -> None:
     """A default may be any spelling."""
     plan = plan_of(gateway_settings(default_budget={"max_samples": 3, "certainty": 0.6}))
     assert (plan.source, plan.budget.max_samples, plan.budget.certainty) == ("server", 3, 0.6)
-
-
-def test_an_objective_belongs_to_its_preset(gateway_settings: MakeSettings) -> None:
-    """The scheduler works towards it; what cuts an answer short is the budget's own limit, which may come sooner."""
-    settings = gateway_settings(objectives={"low": 5.0, "off": 2.0, "high": 900.0})
-    assert plan_of(settings, compute_budget="low").seconds == 5.0
-    assert plan_of(settings, compute_budget="low").budget.max_seconds == 600.0
-    assert plan_of(settings, compute_budget="off").seconds == 2.0
-    assert plan_of(settings, compute_budget="high").seconds == 600.0
-    assert plan_of(settings, compute_budget=8).seconds == 600.0
