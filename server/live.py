@@ -296,8 +296,8 @@ class LiveProgram:
     async def _show(self, record: Record, attempt: Attempt) -> None:
         """The first attempt that has something to show is the one that is shown; others end, and show nothing."""
         if record.shown is None:
-            record.shown = attempt.number
             self._prefer(record, attempt)
+            record.shown = attempt.number
             for other in record.open:
                 if other is not attempt:
                     other.cancel()
@@ -306,7 +306,7 @@ class LiveProgram:
 
     def _prefer(self, record: Record, attempt: Attempt) -> None:
         """Of the attempts at a request this one counts; the account is its own from now on."""
-        if len(record.open) > 1:
+        if len(record.open) > 1 and record.shown is None:
             self._host.metrics.scheduling.hedged("lost" if attempt.number == min(record.attempts) else "won")
         if record.assembly is not attempt.assembly:
             self._lose(record)
