@@ -1,13 +1,26 @@
 """One replica of the gateway under virtual time: its scheduler, and the commands that it carries out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from core.errors import BackendUnavailable, Overloaded, QuorateError
+from core.errors import Overloaded, QuorateError
 from core.types import Answer, Outcome
-from scheduler.events import Cancel, Command, Event, Fail, Halt, ProgramArrived, Refuse, Start, Widen
+from scheduler.events import (
+    BackendChecked,
+    BackendMeasured,
+    Cancel,
+    Command,
+    Event,
+    Fail,
+    Halt,
+    ProgramArrived,
+    Refuse,
+    Start,
+    Widen,
+)
 from scheduler.joining import Joined
 from scheduler.scheduler import Scheduler
+from sim.engine.types import Gauges
 from sim.run import Entry, Run
 from sim.running import Running
 from sim.service import Service
@@ -15,6 +28,7 @@ from sim.store import SimulatedStore
 from sim.types import Arrival, Drawn, Source
 
 Recorder = Callable[[Event, int], None]
+Watcher = Callable[["Gateway", Event, Sequence[Command]], None]
 FULL = "Too many requests are waiting. Try again later."
 TOO_LATE = "So many requests are waiting that this one could not be answered in time. Try again later."
 
@@ -22,9 +36,12 @@ TOO_LATE = "So many requests are waiting that this one could not be answered in 
 class World(Protocol):
     """What a replica asks of the kernel."""
 
-    now: int
     services: Mapping[str, Service]
     source: Source
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds."""
 
     def serve(self, run: Run, call: Running) -> None:
         """An attempt is in service: come back when it ends, and whenever it must be looked at before."""
@@ -34,13 +51,21 @@ class World(Protocol):
 
 
 class Gateway:
-    """One scheduler and its programs, by name: the host of each `Run`."""
+    """One scheduler and its programs, by name: the host of each `Run`.
+
+    It may be down (`up`), or `deaf`: then it hears neither ticks nor gauges, nor what the store says. `watcher` is told
+    every event with the commands that it led to.
+    """
 
     def __init__(self, name: str, scheduler: Scheduler, world: World, recorder: Recorder | None = None) -> None:
         self.name = name
         self.scheduler = scheduler
         self.runs: dict[str, Run] = {}
         self.recorder = recorder
+        self.watcher: Watcher | None = None
+        self.up = True
+        self.deaf = False
+        self._broken: set[str] = set()
         self._joined = Joined(scheduler)
         self._world = world
         self._starts: list[Start] = []
@@ -53,10 +78,23 @@ class Gateway:
 
     def tell(self, event: Event) -> None:
         """Feed the scheduler and carry out what it commands. Raises `Overloaded` where it refuses the program."""
+        if not self.up:
+            return
         if self.recorder is not None:
             self.recorder(event, self._world.now)
-        for command in self.scheduler.handle(event, self._world.now):
+        commands = self.scheduler.handle(event, self._world.now)
+        if self.watcher is not None:
+            self.watcher(self, event, commands)
+        for command in commands:
             self._execute(command)
+
+    def look(self, backend: str, seen: Gauges | None) -> None:
+        """The gauges of an engine; None: it does not answer, and fails its health check."""
+        if seen is not None:
+            self.tell(BackendMeasured(backend, seen.running, seen.waiting, seen.kv_usage))
+        if (seen is None) is not (backend in self._broken):
+            self._broken ^= {backend}
+            self.tell(BackendChecked(backend, seen is not None))
 
     def admit(self, arrival: Arrival) -> Run:
         """A client request at the door. Raises `Overloaded`."""
@@ -136,8 +174,8 @@ class Gateway:
     def _start(self, run: Run, entry: Entry, start: Start) -> None:
         """An attempt got its slot: draw what it will be."""
         service = self._world.services.get(start.backend)
-        if service is not None and not service.up:
-            run.refused(start.index, start.attempt, BackendUnavailable(f"{start.backend} cannot be reached."))
+        if service is not None and service.refuses is not None:
+            run.refused(start.index, start.attempt, service.refuses)
             return
         if entry.drawn is None:
             entry.drawn = self._draw(entry)

@@ -9,27 +9,24 @@ decides how fast tokens come. Several replicas of the gateway, each with a sched
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from heapq import heappop, heappush
-from typing import Any
 
 from core.budget import Ledger
-from core.errors import BackendBroken, DeadlineExceeded, Overloaded, QuorateError
+from core.errors import BackendBroken, BackendTimeout, DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
 from core.types import NANOS, Answer
-from scheduler.events import BackendChecked, BackendMeasured, ProgramEnded, Tick
+from scheduler.events import ProgramEnded, Tick
 from scheduler.scheduler import Scheduler
+from sim.agenda import Agenda
 from sim.engine.engine import Engine
 from sim.gateway import Gateway, Recorder
 from sim.run import Run
 from sim.running import Running
 from sim.service import Modelled, Service
 from sim.store import SimulatedStore
-from sim.types import Arrival, Ended, Source
+from sim.types import Arrival, Ended, Lateness, Source
 
 MEASURE = NANOS
 """How often a gateway reads the gauges of the engines, where it is told of time at all."""
-STUCK = 600 * NANOS
-"""Time in which nothing happens, and nothing can, after which a run is given up."""
 
 
 class Kernel:
@@ -42,6 +39,9 @@ class Kernel:
         store: Leases the slots of each engine to the replicas; None: each has those of its scheduler for itself.
         tick: Nanoseconds between two ticks of the schedulers. None: they are never told of time, nor of gauges.
         measure: Nanoseconds between two readings of the engines' gauges; None: they are not read.
+        silence: Nanoseconds after which an attempt is given up of which an engine has made no token; such silence is
+            noticed within twice that time. None: one waits for ever.
+        late: How late the response of an engine comes; at once, where nothing is said.
         on_event: Called after every event that changed something (to check invariants, or to meddle).
         on_tick: Called after every tick (to take measurements).
         recorder: Gets every scheduler event with its time (the event log of the first replica).
@@ -56,27 +56,30 @@ class Kernel:
         store: SimulatedStore | None = None,
         tick: int | None = None,
         measure: int | None = MEASURE,
+        silence: int | None = None,
+        late: Lateness | None = None,
         on_event: Callable[["Kernel"], None] | None = None,
         on_tick: Callable[["Kernel"], None] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         several = [schedulers] if isinstance(schedulers, Scheduler) else list(schedulers)
-        self.now = 0
         self.source = source
         self.gateways = [Gateway(f"gateway-{number}", each, self) for number, each in enumerate(several)]
         self.gateways[0].recorder = recorder
         self._touched: dict[Service, None] = {}
-        self.services = {name: Service(name, each, self._touch) for name, each in (engines or {}).items()}
+        self.services: Mapping[str, Service] = {
+            name: Service(name, each, self._touch) for name, each in (engines or {}).items()
+        }
         self._store = store
         self._tick = tick
         self._measure = measure if engines else None
+        self._silence = silence
+        self._late = late
         self._on_event = on_event
         self._on_tick = on_tick
-        self._heap: list[tuple[int, int, Callable[..., bool], tuple[Any, ...]]] = []
-        self._sequence = 0
-        self._chores = 0
+        self._agenda = Agenda(self._busy, self._give_up_if_stuck)
+        self._at = self._agenda.at
         self._due = 0
-        self._lively = 0
         self._ended: dict[str, Ended] = {}
 
     def run(self, arrivals: Iterable[Arrival]) -> list[Ended]:
@@ -92,15 +95,20 @@ class Kernel:
             names[arrival.name] = None
             self._due += 1
             self._at(arrival.at, self._arrive, arrival)
-        self._lively = self.now
+        self._agenda.live()
         self._join()
-        self._every(self._tick, self._tell_time)
-        self._every(self._tick and self._measure, self._read_gauges)
+        self._agenda.every(self._tick, self._tell_time)
+        self._agenda.every(self._tick and self._measure, self._read_gauges)
         try:
             self._loop()
         finally:
             self._close()
         return [self._ended[name] for name in names]
+
+    @property
+    def now(self) -> int:
+        """The time in nanoseconds."""
+        return self._agenda.now
 
     @property
     def scheduler(self) -> Scheduler:
@@ -113,6 +121,11 @@ class Kernel:
         return {name: run.program for name, run in self._runs()}
 
     @property
+    def ended(self) -> Mapping[str, Ended]:
+        """Programs that are over, in the order in which they ended."""
+        return self._ended
+
+    @property
     def running(self) -> list[tuple[str, int]]:
         """Attempts at requests that run on a backend, by program and index."""
         return [
@@ -121,7 +134,7 @@ class Kernel:
 
     def at(self, when: int, action: Callable[[], object]) -> None:
         """Do something at a time to come: what is to go wrong, say."""
-        self._at(when, self._act, action)
+        self._agenda.do(when, action)
 
     def disconnect(self, name: str) -> None:
         """The client of this program hangs up now."""
@@ -136,23 +149,51 @@ class Kernel:
             if run is not None:
                 run.broken(call, BackendBroken(f"{backend} broke the connection."))
 
+    def crash(self, number: int) -> None:
+        """A replica dies, and its sockets close: clients get no answer, engines abort what they did for it."""
+        gateway = self.gateways[number]
+        gateway.up = False
+        for run in tuple(gateway.runs.values()):
+            self.end(run)
+        gateway.clear()
+        if self._store is not None:
+            self._store.kill(gateway.name)
+
+    def start(self, number: int, scheduler: Scheduler) -> None:
+        """A new replica takes the place of one that crashed."""
+        name = f"{self.gateways[number].name}'"
+        self.gateways[number] = Gateway(name, scheduler, self, self.gateways[number].recorder)
+        if self._store is not None:
+            self.gateways[number].exchange(self._store, self.now)
+
     def end(self, run: Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
         """The program is over, whatever ended it."""
-        arrival, gateway = run.arrival, self.gateways[run.arrival.gateway]
+        gateway = next(each for each in self.gateways if each.runs.get(run.arrival.name) is run)
         try:
             run.close()
         finally:
-            del gateway.runs[arrival.name]
-            gateway.tell(ProgramEnded(arrival.name))
-        program = run.program
+            del gateway.runs[run.arrival.name]
+            gateway.tell(ProgramEnded(run.arrival.name))
+        self._record(run.arrival, answer, error, run.program.ledger, run.program.planned)
+
+    def _record(
+        self,
+        arrival: Arrival,
+        answer: Answer | None = None,
+        error: QuorateError | None = None,
+        ledger: Ledger | None = None,
+        planned: int = 0,
+    ) -> None:
         self._ended[arrival.name] = Ended(
-            arrival.name, answer, error, program.ledger, program.planned, arrival.at, self.now
+            arrival.name, answer, error, ledger or Ledger(), planned, arrival.at, self.now
         )
 
     def serve(self, run: Run, call: Running) -> None:
         """An attempt is in service: come back when it ends, and whenever it must be looked at before."""
         if not isinstance(call, Modelled):
             self._at(self.now + call.drawn.nanos, self._complete, run, call)
+        elif self._silence is not None:
+            self._at(self.now + self._silence, self._listen, run, call, 0)
         self._plan_mark(run, call)
         self._plan_cut(run)
 
@@ -163,16 +204,9 @@ class Kernel:
         found = (gateway.runs[name] for gateway in self.gateways if name in gateway.runs)
         return next(found, None)
 
-    def _at(self, when: int, action: Callable[..., bool], *arguments: Any) -> None:
-        """Do something later; it answers whether it was still of any consequence."""
-        self._sequence += 1
-        heappush(self._heap, (when, self._sequence, action, arguments))
-
     def _loop(self) -> None:
-        while self._heap:
-            when, _, action, arguments = heappop(self._heap)
-            self.now = max(self.now, when)
-            consequence = action(*arguments)
+        while self._agenda:
+            consequence = self._agenda.next()
             for gateway in self.gateways:
                 gateway.settle()
             if self._touched:
@@ -180,6 +214,9 @@ class Kernel:
             if consequence and self._on_event is not None:
                 self._on_event(self)
         self._give_up_if_stuck()
+
+    def _busy(self) -> bool:
+        return bool(self._due) or any(gateway.runs for gateway in self.gateways)
 
     def _give_up_if_stuck(self) -> None:
         waiting = [name for name, _ in self._runs()]
@@ -189,12 +226,12 @@ class Kernel:
     def _close(self) -> None:
         """Leave nothing behind, even if closing one program fails."""
         with ExitStack() as stack:
-            stack.callback(self._heap.clear)
+            stack.callback(self._agenda.clear)
             for gateway in self.gateways:
                 stack.callback(gateway.clear)
                 for run in gateway.runs.values():
                     stack.callback(self.end, run)
-        self._chores = self._due = 0
+        self._due = 0
 
     def _join(self) -> None:
         """The replicas have been up for a while: the store knows them, and grants what it has."""
@@ -205,39 +242,20 @@ class Kernel:
         for ago in range(-periods, 1):
             for gateway in self.gateways:
                 gateway.exchange(store, self.now + ago * store.period)
-        self._every(store.period, self._exchange)
+        self._agenda.every(store.period, self._exchange)
 
     def _exchange(self) -> bool:
-        for gateway in self.gateways:
+        for gateway in self._hearing:
             if self._store is not None:
                 gateway.exchange(self._store, self.now)
         return True
 
-    def _act(self, action: Callable[[], object]) -> bool:
-        self._lively = self.now
-        action()
-        return True
-
-    def _every(self, period: int | None, action: Callable[[], bool]) -> None:
-        """Do something at all multiples of a period, as long as there are programs, or some to come."""
-        if period:
-            self._chores += 1
-            self._at(self.now - self.now % period + period, self._chore, period, action)
-
-    def _chore(self, period: int, action: Callable[[], bool]) -> bool:
-        self._chores -= 1
-        events = len(self._heap) - self._chores
-        if not events and self.now - self._lively > STUCK:
-            self._give_up_if_stuck()
-        if not self._due and not any(gateway.runs for gateway in self.gateways):
-            return False
-        if events:
-            self._lively = self.now
-        self._every(period, action)
-        return action()
+    @property
+    def _hearing(self) -> Iterable[Gateway]:
+        return (gateway for gateway in self.gateways if gateway.up and not gateway.deaf)
 
     def _tell_time(self) -> bool:
-        for gateway in self.gateways:
+        for gateway in self._hearing:
             gateway.tell(Tick())
         if self._on_tick is not None:
             self._on_tick(self)
@@ -247,12 +265,8 @@ class Kernel:
         """What engines say of themselves; one that does not answer fails its health check."""
         for service in self.services.values():
             seen = service.gauges(self.now)
-            for gateway in self.gateways:
-                if seen is not None:
-                    gateway.tell(BackendMeasured(service.name, seen.running, seen.waiting, seen.kv_usage))
-                if (seen is not None) is not service.healthy:
-                    gateway.tell(BackendChecked(service.name, seen is not None))
-            service.healthy = seen is not None
+            for gateway in self._hearing:
+                gateway.look(service.name, seen)
         return True
 
     def _touch(self, service: Service) -> None:
@@ -277,8 +291,28 @@ class Kernel:
         for call in ended:
             run = self._run(call.request.program)
             if run is not None:
-                self._complete(run, call)
+                self._respond(run, call)
         return bool(ended)
+
+    def _respond(self, run: Run, call: Modelled) -> None:
+        """The response comes at once, late, or never: then silence will tell."""
+        late = self._late(call.service.name, call.request) if self._late is not None else 0
+        if late == 0:
+            self._complete(run, call)
+        elif late is not None:
+            self._at(self.now + late, self._complete, run, call)
+
+    def _listen(self, run: Run, call: Modelled, heard: int) -> bool:
+        """Give an attempt up of which nothing was heard since the last time."""
+        if not run.has(call):
+            return False
+        tokens = call.tokens(self.now)
+        if tokens > heard:
+            self._at(self.now + (self._silence or 0), self._listen, run, call, tokens)
+            return False
+        call.stop(self.now)
+        run.broken(call, BackendTimeout(f"{call.service.name} sent nothing for too long."))
+        return True
 
     def _plan_mark(self, run: Run, call: Running) -> None:
         """Come back when a watched request has made so many more tokens."""
@@ -295,10 +329,14 @@ class Kernel:
 
     def _arrive(self, arrival: Arrival) -> bool:
         self._due -= 1
+        gateway = self._reached(arrival.gateway)
         try:
-            run = self.gateways[arrival.gateway].admit(arrival)
+            run = None if gateway is None else gateway.admit(arrival)
         except Overloaded as error:
-            self._ended[arrival.name] = Ended(arrival.name, None, error, Ledger(), 0, arrival.at, self.now)
+            self._record(arrival, error=error)
+            return True
+        if run is None:
+            self._record(arrival)
             return True
         if arrival.budget.max_nanos is not None:
             self._at(self.now + arrival.budget.max_nanos, self._deadline, run)
@@ -306,6 +344,10 @@ class Kernel:
             self._at(arrival.gone_at, self._leave, run)
         run.step()
         return True
+
+    def _reached(self, number: int) -> Gateway | None:
+        """Where the load balancer sends a client: to this replica, or the next one that is up."""
+        return next((each for each in self.gateways[number:] + self.gateways[:number] if each.up), None)
 
     def _complete(self, run: Run, call: Running) -> bool:
         """An attempt ends by itself, unless it was aborted meanwhile."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Generator
 from contextlib import suppress
 from typing import Protocol
 
-from core.errors import BackendError, QuorateError
+from core.errors import BackendError, BackendUnavailable, QuorateError
 from core.program import Program
 from core.types import Answer, Outcome, Request, Sample, Usage
 from scheduler.events import Event, ProgramReported, RequestAborted, RequestEnded, RequestFailed, RequestSubmitted
@@ -197,12 +197,12 @@ class Run:
         self._lose(entry, call)
         self.host.tell(RequestFailed(self.arrival.name, call.index, call.attempt, tokens=tokens))
 
-    def refused(self, index: int, number: int, error: BackendError) -> None:
-        """The backend could not be reached for an attempt."""
+    def refused(self, index: int, number: int, error: BackendUnavailable) -> None:
+        """The backend could not be reached for an attempt, or was full."""
         entry = self.entries[index]
         entry.error = error
         self.mark_started(entry)
-        self.host.tell(RequestFailed(self.arrival.name, index, number))
+        self.host.tell(RequestFailed(self.arrival.name, index, number, not error.full))
 
     def fail(self, index: int) -> None:
         """No attempt is left: the request failed as its last one did."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from core.errors import BackendUnavailable
 from core.types import NANOS, Request
 from sim.engine.engine import Engine
 from sim.engine.types import Gauges, Work
@@ -66,13 +67,19 @@ class Service:
         """When the driver comes back to it."""
         self.up = True
         self.frozen = False
-        self.healthy = True
-        """As it was last seen from outside."""
+        self.full = False
         self._touched = touched
         self._calls: dict[Key, Modelled] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    @property
+    def refuses(self) -> BackendUnavailable | None:
+        """Why nobody is served now; None: everybody is."""
+        if not self.up:
+            return BackendUnavailable(f"{self.name} cannot be reached.")
+        return BackendUnavailable(f"{self.name} is full.", full=True) if self.full else None
 
     def serves(self, program: str) -> bool:
         """Whether any request of this program is with it."""

@@ -29,6 +29,9 @@ class Drawn:
 Source = Callable[[Request], Drawn]
 """Where samples come from. A `QuorateError` that it raises is a request that failed at once."""
 
+Lateness = Callable[[str, Request], int | None]
+"""Nanoseconds by which the response of a backend comes late; None: it never comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -60,7 +63,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A program that is over: its answer or its error, neither if the client left. Times in nanoseconds."""
+    """A program that is over: its answer or its error, neither if the client left or its gateway crashed.
+
+    Times in nanoseconds.
+    """
 
     name: str
     answer: Answer | None
@@ -72,5 +78,5 @@ class Ended:
 
     @property
     def gone(self) -> bool:
-        """Whether the client left before there was anything to say."""
+        """Whether client or gateway left before there was anything to say."""
         return self.answer is None and self.error is None
