@@ -1,0 +1,102 @@
+"""Tenants on one live engine: who floods it waits, and who asks for little is served as if by turns."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from threading import Event
+
+import pytest
+
+from tests.e2e.processes import (
+    Answer,
+    Crowd,
+    Engine,
+    Gateway,
+    backend,
+    crowd,
+    free_port,
+    model,
+    running,
+    samples,
+    table,
+)
+
+SLOTS = 16
+WEIGHTS = {"heavy": 3.0, "flood": 1.0, "light": 1.0}
+
+
+@dataclass
+class Flood:
+    """Clients of one tenant, each of which asks for `each` samples again as soon as it is answered."""
+
+    each: int
+    answers: list[Answer] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
+
+    def ask(self, clients: Crowd, gateway: Gateway, tenant: str, client: int) -> None:
+        """One client."""
+        while not self.over.is_set():
+            text = f"{tenant} {client} {len(self.answers)}?"
+            self.answers.append(clients.ask(gateway, samples(self.each), text, key=tenant))
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One engine; all tenants are as good as their weights, and no sample is saved."""
+    folder = tmp_path_factory.mktemp("tenants")
+    engine = Engine(free_port(), folder, f"--max-num-seqs={SLOTS}")
+    tenants = [table("[tenants]", {"name": name, "keys": [name], "weight": of}) for name, of in WEIGHTS.items()]
+    tables = [backend("one", engine.url, slots=SLOTS, silent_seconds=10.0), model("one")]
+    gateway = Gateway(free_port(), folder, "\n".join(["[scheduling]\nshed = false", *tenants, *tables]))
+    with running(engine, gateway):
+        yield gateway
+
+
+@contextmanager
+def flooding(clients: Crowd, gateway: Gateway, tenant: str, count: int, each: int = 4) -> Iterator[Flood]:
+    """So many clients; they have been at it for a while when the block begins."""
+    flood = Flood(each)
+    sent: list[Future[None]] = [
+        clients.pool.submit(flood.ask, clients, gateway, tenant, client) for client in range(count)
+    ]
+    try:
+        time.sleep(1.5)
+        yield flood
+    finally:
+        flood.over.set()
+        for future in sent:
+            future.result(30)
+
+
+def test_who_floods_waits_and_who_does_not_is_served(gateway: Gateway) -> None:
+    """Forty clients at once against one: each program of the one waits for a fraction of what theirs wait."""
+    with crowd(64) as clients, flooding(clients, gateway, "flood", 40) as flood:
+        light = [clients.ask(gateway, samples(4), f"light {number}?", key="light") for number in range(6)]
+    assert {answer.status for answer in (*light, *flood.answers)} == {200}
+    assert {answer.compute["samples"]["finished"] for answer in light} == {4}
+    assert median(answer.seconds for answer in light) < median(answer.seconds for answer in flood.answers) / 2
+
+
+def test_tokens_go_by_weight(gateway: Gateway) -> None:
+    """Two tenants that both ask for more than there is; one sample a program, so that all tokens are counted soon."""
+    with (
+        crowd(80) as clients,
+        flooding(clients, gateway, "heavy", 36, each=1),
+        flooding(clients, gateway, "flood", 36, each=1),
+    ):
+        before = {name: gateway.sum("quorate_tenant_tokens_total", tenant=name) for name in WEIGHTS}
+        time.sleep(5)
+        made = {name: gateway.sum("quorate_tenant_tokens_total", tenant=name) - before[name] for name in WEIGHTS}
+    assert made["light"] == 0
+    assert 2 < made["heavy"] / made["flood"] < 4.5
+
+
+def test_requests_without_a_key_are_one_tenant(gateway: Gateway) -> None:
+    """A crowd of strangers does not get more than one of the named."""
+    with crowd(64) as clients, flooding(clients, gateway, "unknown", 40) as flood:
+        light = [clients.ask(gateway, samples(4), f"other {number}?", key="light") for number in range(4)]
+    assert median(answer.seconds for answer in light) < median(answer.seconds for answer in flood.answers) / 2
+    assert gateway.sum("quorate_tenant_tokens_total", tenant="other") > 0
