@@ -40,7 +40,7 @@ from scheduler.scheduler import Scheduler
 
 HERE = Path(__file__).parent
 PROGRAMS, SAMPLES, SLOTS = 1000, 16, 256
-ORDERS = {
+ORDERS: Mapping[str, str] = {
     "first_come": "first_come",
     "shortest_job": "shortest_job",
     "marginal_value": "marginal_value",
