@@ -162,3 +162,33 @@ def test_classes_stand_above_shares(hands):
     for _ in range(8):
         (running,) = desk.end(running, 500)
         assert isinstance(running, Start) and running.program == "p"
+
+
+def test_with_nobody_waiting_the_last_one_that_did_is_the_level():
+    """A tenant that left before is not what a newcomer is lifted to, however much it was served."""
+    shares = Shares()
+    shares.join("ada")
+    shares.join("bob")
+    shares.charge("ada", 900)
+    shares.charge("bob", 100)
+    assert (shares.served("ada"), shares.served("bob")) == (900, 100)
+    shares.leave("ada")
+    shares.leave("bob")
+    shares.join("new")
+    assert shares.served("new") == 100
+
+
+def test_idle_tenants_are_forgotten_in_the_end():
+    """Those that would be lifted anyway; whoever is ahead is remembered while anybody runs."""
+    shares = Shares()
+    shares.join("ahead")
+    shares.join("last")
+    shares.charge("ahead", 10**6)
+    for number in range(3000):
+        shares.join(f"t{number}")
+        shares.leave(f"t{number}")
+    shares.leave("ahead")
+    assert len(shares) > 3000
+    shares.leave("last")
+    shares.join("next")
+    assert (len(shares), shares.served("ahead")) == (2, 10**6)
