@@ -211,7 +211,7 @@ def row(order: str, patience: float, load: float, *, seeds: int = 8) -> str:
 def main() -> int:
     """Print the table."""
     print(f"{'order':<31} patience  load  pressure   peak  overshoots     price  samples  90 % after  price 0 after")
-    for order in ("first_come", "unanswered then marginal_value"):
+    for order in ("marginal_value", "unanswered then marginal_value", "first_come"):
         for patience in (10.0, 2.0):
             for load in (1.0, 2.0, 4.0, 8.0):
                 print(row(order, patience, load))
