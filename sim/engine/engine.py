@@ -19,7 +19,7 @@ that gives up its own seat does not keep those behind it from their next token.
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from sim.engine.batch import Batch, Totals
 from sim.engine.clock import Clock
@@ -27,6 +27,10 @@ from sim.engine.cost import Pace, Span, nanos, ticks
 from sim.engine.front import Front
 from sim.engine.sequence import Place, Sequence
 from sim.engine.types import Done, EngineParameters, Gauges, Work
+
+NANOS = 1e9
+LATE = 10**18
+"""Nanoseconds after which nothing is under way any more: thirty years."""
 
 
 class Engine:
@@ -174,7 +178,9 @@ class Engine:
 
     def kill(self, now: int) -> list[Hashable]:
         """Lose every call and all that is cached; the server is up again at once. Returns the keys that are lost."""
-        self._enter(now)
+        here = self._enter(now)
+        if self._span is not None:
+            self._totals.generated += self._span.over(ticks(here)) * self._batch.decoding
         lost = [*self._batch.running, *self._batch.waiting.order(), *self._front.order()]
         self._empty()
         self._clock.thaw(now)
@@ -255,3 +261,11 @@ class Engine:
 
     def _outside(self, tick: int) -> int:
         return self._clock.outside(nanos(tick))
+
+
+def serve(parameters: EngineParameters, calls: Iterable[tuple[float, Work]]) -> dict[Hashable, float]:
+    """Key of every call to the second at which it ends; the calls come with the seconds at which they are made."""
+    engine = Engine(parameters)
+    for at, work in sorted(calls, key=lambda each: each[0]):
+        engine.submit(work, round(at * NANOS))
+    return {done.key: done.at / NANOS for done in engine.advance(LATE)}
