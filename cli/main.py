@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sim": ("cli.sim", "compare scheduling policies on a simulated cluster, in virtual time"),
     "simulate-backend": ("cli.simulate_backend", "serve an engine model in vLLM's words: load tests without a GPU"),
     "calibrate": ("cli.calibrate", "calibrate certainty on recorded samples: from the vote to a checked probability"),
+    "calibrate-engine": ("cli.calibrate_engine", "fit the engine model to a live server: what its steps cost"),
 }
 """Name to module and help: the one line to add. The module has `configure(parser)` and `run(arguments) -> int`."""
 
