@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from core.types import NANOS
+from scheduler.crowding import crowding
 from scheduler.events import Command, Halt, Widen
 from scheduler.orders import marginal
 from scheduler.policy import Policy
@@ -40,6 +41,7 @@ class Loads:
         queue.pressure = smoothed(queue.pressure, seen, now - self._at, max(queue.service / 2, NANOS / 4))
         self._at = now
         shared, since = self._shared
+        queue.crowding = crowding(queue.programs, slots, self._policy.weights) if queue.waiting else frozenset()
         queue.price = price(max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure)
 
     def risen(self, price: float) -> bool:
@@ -57,16 +59,17 @@ class Loads:
         return stated if self._span is None else min(stated, PATIENCE_SHARE * self._span)
 
 
-def worthless(program: Program, price: float) -> bool:
-    """Whether it has an answer, and one more sample is worth less than the price."""
-    known = program.worth is not None and program.finished > 0
-    return known and not program.halted and program.worth is not None and program.worth < price
+def worthless(program: Program, queue: Queue) -> bool:
+    """Whether it has an answer, and one more sample is worth less than the price that its tenant has to pay."""
+    if program.worth is None or program.finished == 0 or program.halted:
+        return False
+    return program.worth < queue.price and not queue.spares(program.asked.tenant)
 
 
-def halts(programs: Iterable[Program], price: float) -> Iterator[Command]:
+def halts(queue: Queue) -> Iterator[Command]:
     """Who should answer now with what there is."""
-    for program in programs:
-        if worthless(program, price):
+    for program in queue.programs:
+        if worthless(program, queue):
             program.halted = True
             yield Halt(program.name)
 

@@ -55,6 +55,7 @@ class Queue:
         self.length = 0.0  # tokens of a typical sample, 0 while nothing is known
         self.service = 0.0  # nanoseconds of a typical sample
         self.price = 0.0
+        self.crowding: frozenset[str] = frozenset()  # tenants that want more than their share
         self.pressure = 0.0
         self.homes: OrderedDict[str, str] = OrderedDict()
         self._order = order
@@ -83,6 +84,10 @@ class Queue:
     def programs(self) -> ValuesView[Program]:
         """Programs of which something waits or runs."""
         return self._programs.values()
+
+    def spares(self, tenant: str) -> bool:
+        """Whether others crowd this queue, and not this tenant: it is served before them, as if they were not there."""
+        return bool(self.crowding) and tenant not in self.crowding
 
     def learn(self, tokens: int, nanos: int) -> None:
         """A sample of so many tokens took so long."""

@@ -170,7 +170,7 @@ class Scheduler:
         program.halted = False  # it goes on: it has not heeded, or could not
         queue = self._queue(program.asked.backends)
         queue.changed(program, self._now)
-        if self.policy.shed and worthless(program, queue.price):
+        if self.policy.shed and worthless(program, queue):
             program.halted = True
             return [Halt(program.name)]
         return []
@@ -304,7 +304,7 @@ class Scheduler:
             load.update(queue, slots, kv, self._now)
             queue.refresh()
             if self.policy.shed and load.risen(queue.price):
-                commands += halts(queue.programs, queue.price)
+                commands += halts(queue)
             if self.policy.spend_idle and not queue.waiting:
                 commands += widenings(queue.programs, slots, sum(place.running for place in places))
             if self.policy.hedge and len(places) > 1:

@@ -1,0 +1,129 @@
+"""A tenant with less than its share neither pays for the load that others make nor is refused for it."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.crowding import crowding
+from scheduler.events import Halt, ProgramArrived, ProgramReported, Refuse, Start
+from scheduler.policy import Policy
+
+SECOND = 10**9
+
+
+def wanting(**demand):
+    """Programs that want so many requests, half of them running."""
+    return [
+        SimpleNamespace(
+            asked=SimpleNamespace(tenant=tenant), in_flight=count // 2, waiting=dict.fromkeys(range(count - count // 2))
+        )
+        for tenant, count in demand.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("demand", "weights", "found"),
+    [
+        ({"ada": 99, "bob": 8}, {}, {"ada"}),
+        ({"ada": 99, "bob": 9}, {}, {"ada", "bob"}),
+        ({"ada": 99, "bob": 9}, {"bob": 3.0}, {"ada"}),
+        ({"ada": 11, "bob": 6}, {}, {"ada"}),
+        ({"ada": 8, "bob": 8}, {}, set()),
+        ({"ada": 17}, {}, {"ada"}),
+        ({"ada": 99, "bob": 8, "cid": 2}, {}, {"ada", "bob"}),
+        ({"ada": 99, "bob": 6, "cid": 2}, {}, {"ada"}),
+        ({}, {}, set()),
+    ],
+)
+def test_who_wants_more_than_a_share_of_sixteen_slots(demand, weights, found):
+    """What one leaves of its share is there for the others."""
+    assert crowding(wanting(**demand), 16, weights) == found
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40)),
+    st.integers(1, 60),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.5, 1.0, 3.0])),
+)
+def test_somebody_crowds_whenever_there_is_not_room_for_all(demand, slots, weights):
+    """And nobody who wants no more per weight than one who does not."""
+    found = crowding(wanting(**demand), slots, weights)
+    assert bool(found) == (sum(demand.values()) > slots)
+    each = {tenant: count / weights.get(tenant, 1.0) for tenant, count in demand.items()}
+    spared = [each[tenant] for tenant in demand if tenant not in found]
+    assert not found or not spared or max(spared) <= min(each[tenant] for tenant in found) * (1 + 1e-9)
+
+
+def flooded(hands, **policy):
+    """Sixteen slots; `flood` has a hundred programs of four samples. Sixty have ended, and the price has risen."""
+    desk = hands({"b": 16}, Policy(order="first_samples", patience_seconds=0.5, **policy))
+    desk.running = [start for number in range(100) for start in desk.program(f"f{number}", 4, tenant="flood")]
+    for _ in range(60):
+        step(desk)
+    desk.wait(3)
+    assert desk.queue.price > 0.1
+    return desk
+
+
+def step(desk):
+    """The oldest request ends; whose it was."""
+    start = desk.running.pop(0)
+    desk.running += [each for each in desk.end(start, after=0.1) if isinstance(each, Start)]
+    return start.program
+
+
+@pytest.mark.parametrize(("tenant", "halted"), [("flood", True), ("light", False)])
+def test_only_who_crowds_pays(hands, tenant, halted):
+    """The same report, at the same price."""
+    desk = flooded(hands)
+    desk.running += desk.program("p", 4, tenant=tenant)
+    while step(desk) != "p":
+        pass
+    assert (Halt("p") in desk(ProgramReported("p", 0.75, 0.01, 3))) == halted
+    desk.now += 5
+    assert (Halt("p") in desk.wait(1)) is False
+
+
+@pytest.mark.parametrize(("tenant", "halted"), [("flood", True), ("light", False)])
+def test_only_who_crowds_pays_when_the_price_rises(hands, tenant, halted):
+    """What was worth it before may not be worth it any more."""
+    desk = flooded(hands)
+    desk.running += desk.program("p", 4, tenant=tenant)
+    while step(desk) != "p":
+        pass
+    price = desk.queue.price
+    assert desk(ProgramReported("p", 0.75, 1.01 * price, 3)) == []
+    for number in range(100):
+        desk.program(f"g{number}", 4, tenant="flood")
+    assert (Halt("p") in desk.wait(3)) == halted
+    assert desk.queue.price > 1.01 * price
+
+
+def test_who_has_less_than_a_share_is_not_refused_for_others(hands):
+    """Neither because the queue is full nor because of those who wait in it; what crowds it is refused."""
+    desk = flooded(hands, max_waiting=400)
+    soon = round(desk.now * SECOND) + 3 * SECOND
+    assert isinstance(desk(ProgramArrived("late", ("b",), tenant="flood", deadline=soon))[0], Refuse)
+    assert desk(ProgramArrived("p", ("b",), tenant="light", deadline=soon)) == []
+    while desk.queue.waiting < 400:
+        desk.program(f"more{desk.queue.waiting}", 4, tenant="flood")
+    assert isinstance(desk(ProgramArrived("full", ("b",), tenant="flood"))[0], Refuse)
+    assert desk(ProgramArrived("q", ("b",), tenant="light")) == []
+
+
+def test_even_for_them_the_queue_has_an_end(hands):
+    """Many tenants that each want little are many all the same."""
+    desk, refused = flooded(hands, max_waiting=400), 0
+    for number in range(800):
+        refused += any(isinstance(each, Refuse) for each in desk.program(f"l{number}", 1, tenant=f"t{number}"))
+    assert refused > 0
+    assert desk.queue.waiting == 2 * 400
+
+
+def test_alone_a_tenant_pays_for_its_own_load(hands):
+    """As if there were no tenants."""
+    desk = flooded(hands)
+    assert desk.queue.crowding == {"flood"}
+    assert not desk.queue.spares("flood")
