@@ -148,3 +148,20 @@ def test_without_a_word_the_limit_settles_near_the_seats(hands, slots, seats, ba
     assert max(late) <= slots
     most = best / 0.02 / (1 + batching * best / seats)
     assert engine.tokens / desk.now >= 0.93 * most
+
+
+def test_a_full_cache_leaves_room_for_what_others_have_there():
+    """Nine tenths of what runs, less what is not ours."""
+    capacity = Capacity(256, 256.0)
+    capacity.measured(BackendMeasured("b", 100, 0, 0.97), 60)
+    assert capacity.limit == pytest.approx(90 - 40)
+
+
+def test_an_engine_that_speaks_is_not_judged_by_its_behaviour():
+    """Its own figures say more than how long requests take."""
+    capacity = Capacity(64, 64.0)
+    capacity.measured(BackendMeasured("b", 64, 0), 64)
+    for _ in range(2000):
+        capacity.served(100, SECOND, 63)
+    assert capacity.limit == 64
+    assert capacity.pace == pytest.approx(SECOND / 100)

@@ -192,3 +192,19 @@ def test_idle_tenants_are_forgotten_in_the_end():
     shares.leave("last")
     shares.join("next")
     assert (len(shares), shares.served("ahead")) == (2, 10**6)
+
+
+def test_a_queue_that_begins_while_the_other_only_runs_saves_nothing_up(hands):
+    """What the busy model was served counts although nothing of it waits at that moment."""
+    desk = hands({"b": 1, "c": 1}, calm())
+    desk.program("stop", 1, ("c",))
+    (running,) = desk.program("p", 200, ("b",))
+    while desk.scheduler.waiting:
+        (running,) = desk.end(running, 100, after=0.01)
+    desk.program("q", 100, ("b", "c"))
+    desk.program("r", 100, ("b",))
+    seen = Counter()
+    for _ in range(40):
+        (running,) = desk.end(running, 100, after=0.01)
+        seen[running.program] += 1
+    assert seen == {"q": 20, "r": 20}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.step import BEFORE, DURING, Room, Step, during, mean_of, overshoots, settled
 from scheduler.events import BackendMeasured, Halt, PressureShared, ProgramArrived, ProgramReported, Tick, Widen
-from scheduler.load import SHARED_FOR, widenings
+from scheduler.load import SHARED_FOR, Loads, widenings
 from scheduler.policy import Policy
 from scheduler.price import price
 from scheduler.state import Program
@@ -236,3 +236,25 @@ def test_the_fullest_cache_presses(hands):
     desk(BackendMeasured("a", 1, 0, 0.1), BackendMeasured("b", 1, 0, 1.0))
     desk.wait(10.0)
     assert desk.queue.pressure == pytest.approx(4.0, rel=0.01)
+
+
+def test_the_most_contested_answer_is_widened_first(hands):
+    """Where there is not enough for all."""
+    desk = hands({"b": 12})
+    for name, worth in (("p", 0.02), ("q", 0.05)):
+        start, *_ = desk.program(name, 4, samples=9)
+        desk.end(start, after=1.0)
+        desk(ProgramReported(name, 0.5, worth, 8))
+    assert widened(desk(Tick())) == {"q": 3}
+
+
+def test_patience_follows_the_deadlines_that_come():
+    """A running mean of the time that programs have: the first counts in full, each later one for a tenth."""
+    loads = Loads(Policy(patience_seconds=100.0))
+    assert loads.patience == 100 * 10**9
+    loads.expects(40 * 10**9)
+    assert loads.patience == 10 * 10**9
+    loads.expects(140 * 10**9)
+    assert loads.patience == pytest.approx(12.5 * 10**9)
+    loads.expects(10 * 10**9)
+    assert loads.patience == pytest.approx(11.5 * 10**9)
