@@ -37,7 +37,7 @@ class Loads:
 
     def update(self, queue: Queue, slots: int, kv_usage: float | None, now: int) -> None:
         """Look at the queue, and set its pressure and price."""
-        seen = pressure(Load(queue.waiting / max(1, slots), queue.service, self.patience, kv_usage))
+        seen = pressure(Load(queue.waiting / max(1, slots), queue.service, self.patience(queue.service), kv_usage))
         queue.pressure = smoothed(queue.pressure, seen, now - self._at, max(queue.service / 2, NANOS / 4))
         self._at = now
         shared, since = self._shared
@@ -52,10 +52,13 @@ class Loads:
         before, self._asked = self._asked, price
         return price > before
 
-    @property
-    def patience(self) -> float:
-        """Nanoseconds that waiting may take at pressure 1."""
-        stated = self._policy.patience_seconds * NANOS
+    def patience(self, service: float) -> float:
+        """Nanoseconds that waiting may take at pressure 1, where a sample takes so long.
+
+        At least as long as a sample: what is decided about a program shows only when its samples end, and a price that
+        moves faster than that swings with every few arrivals.
+        """
+        stated = max(service, self._policy.patience_seconds * NANOS)
         return stated if self._span is None else min(stated, PATIENCE_SHARE * self._span)
 
 

@@ -251,10 +251,18 @@ def test_the_most_contested_answer_is_widened_first(hands):
 def test_patience_follows_the_deadlines_that_come():
     """A running mean of the time that programs have: the first counts in full, each later one for a tenth."""
     loads = Loads(Policy(patience_seconds=100.0))
-    assert loads.patience == 100 * 10**9
+    assert loads.patience(1.0) == 100 * 10**9
     loads.expects(40 * 10**9)
-    assert loads.patience == 10 * 10**9
+    assert loads.patience(1.0) == 10 * 10**9
     loads.expects(140 * 10**9)
-    assert loads.patience == pytest.approx(12.5 * 10**9)
+    assert loads.patience(1.0) == pytest.approx(12.5 * 10**9)
     loads.expects(10 * 10**9)
-    assert loads.patience == pytest.approx(11.5 * 10**9)
+    assert loads.patience(1.0) == pytest.approx(11.5 * 10**9)
+
+
+def test_patience_is_at_least_one_sample_long():
+    """Long samples show late what a price has done to them; a deadline that is near bounds it all the same."""
+    loads = Loads(Policy(patience_seconds=2.0))
+    assert loads.patience(30 * 10**9) == 30 * 10**9
+    loads.expects(40 * 10**9)
+    assert loads.patience(30 * 10**9) == 10 * 10**9
