@@ -6,8 +6,10 @@ from scheduler.queue import Queue
 
 LONGEST = 30.0
 """Seconds after which to try again, at most."""
+MODEST = 0.5
+"""Part of the pressure up to which a tenant is not what fills the queue."""
 ROOM = 2
-"""Times `max_waiting` that may wait in all, so that there is room for tenants that do not crowd the queue."""
+"""Times `max_waiting` that may wait in all, so that there is room for those."""
 
 
 def refusal(
@@ -16,16 +18,15 @@ def refusal(
     """Why a program is not taken in: the queue is full, or not even its first sample could come in time.
 
     The first samples of everyone who waits without any go before its own; then it takes its own time. `late` lets it in
-    all the same. Who comes when nobody waits is always let in, however short the deadline, and so is the tenant that
-    has less than its share where others have more: it goes before them.
+    all the same. Who comes when nobody waits is always let in, however short the deadline. A tenant that others crowd
+    out waits for its own part of the queue only, and has room in it when they have none.
     """
-    if queue.spares(event.tenant) and queue.waiting < ROOM * max_waiting:
-        return None
-    if queue.waiting >= max_waiting:
+    burden = queue.burden(event.tenant)
+    if queue.waiting >= max_waiting * (ROOM if burden < MODEST else 1):
         return Refuse(event.program, _within(drain(queue, queue.waiting, slots) or queue.waiting // max(1, slots)))
     if late or event.deadline is None or not queue.hungry or not queue.service:
         return None
-    wait = drain(queue, queue.hungry, slots)
+    wait = drain(queue, queue.hungry, slots) * burden
     too_late = now / NANOS + wait + queue.service / NANOS - event.deadline / NANOS
     return Refuse(event.program, _within(too_late), late=True) if too_late > 0 else None
 

@@ -6,15 +6,28 @@ from collections.abc import Iterable, Mapping
 from scheduler.state import Program
 
 
-def crowding(programs: Iterable[Program], slots: int, weights: Mapping[str, float]) -> frozenset[str]:
-    """Tenants with more requests, running and waiting, than their share of the slots; none where there is room for all.
+def burdens(programs: Iterable[Program], slots: int, weights: Mapping[str, float]) -> Mapping[str, float]:
+    """What of the pressure is each tenant's own, in [0, 1], of those that want more than their share of the slots.
 
-    The share is max-min fair: what one tenant leaves of its part by weight falls to the others.
+    The share is max-min fair: what one tenant leaves of its part by weight falls to the others. A burden is the time
+    that the tenant's queue takes to drain through its share, over what the whole queue takes through all slots.
     """
-    demand: Counter[str] = Counter()
+    running: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     for program in programs:
-        demand[program.asked.tenant] += program.in_flight + len(program.waiting)
-    left, rest = float(slots), dict(demand)
+        running[program.asked.tenant] += program.in_flight
+        waiting[program.asked.tenant] += len(program.waiting)
+    demand = running + waiting
+    share, crowd = _shares(demand, slots, weights)
+    total = waiting.total() / max(1, slots)
+    if not total:
+        return dict.fromkeys(crowd, 1.0)
+    return {tenant: min(1.0, waiting[tenant] / (share * weights.get(tenant, 1.0)) / total) for tenant in crowd}
+
+
+def _shares(demand: Mapping[str, int], slots: int, weights: Mapping[str, float]) -> tuple[float, list[str]]:
+    """Slots for each unit of weight, and who wants more than that."""
+    left, rest, part = float(max(1, slots)), dict(demand), 0.0
     while rest:
         part = left / sum(weights.get(tenant, 1.0) for tenant in rest)
         modest = [tenant for tenant, count in rest.items() if count <= part * weights.get(tenant, 1.0)]
@@ -22,4 +35,4 @@ def crowding(programs: Iterable[Program], slots: int, weights: Mapping[str, floa
             break
         for tenant in modest:
             left -= rest.pop(tenant)
-    return frozenset(rest)
+    return part, list(rest)

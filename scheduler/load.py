@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from core.types import NANOS
-from scheduler.crowding import crowding
+from scheduler.crowding import burdens
 from scheduler.events import Command, Halt, Widen
 from scheduler.orders import marginal
 from scheduler.policy import Policy
@@ -41,8 +41,9 @@ class Loads:
         queue.pressure = smoothed(queue.pressure, seen, now - self._at, max(queue.service / 2, NANOS / 4))
         self._at = now
         shared, since = self._shared
-        queue.crowding = crowding(queue.programs, slots, self._policy.weights) if queue.waiting else frozenset()
-        queue.price = price(max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure)
+        queue.burdens = burdens(queue.programs, slots, self._policy.weights) if queue.waiting else {}
+        queue.pressed = max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure
+        queue.price = price(queue.pressed)
 
     def risen(self, price: float) -> bool:
         """Whether the price has risen since all programs were last held against it: then some may be worth less.
@@ -66,7 +67,7 @@ def worthless(program: Program, queue: Queue) -> bool:
     """Whether it has an answer, and one more sample is worth less than the price that its tenant has to pay."""
     if program.worth is None or program.finished == 0 or program.halted:
         return False
-    return program.worth < queue.price and not queue.spares(program.asked.tenant)
+    return program.worth < queue.price and program.worth < queue.price_for(program.asked.tenant)
 
 
 def halts(queue: Queue) -> Iterator[Command]:

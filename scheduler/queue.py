@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, ValuesView
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
+from scheduler.price import price
 from scheduler.ranking import Ranking
 from scheduler.state import Program
 
@@ -55,7 +56,8 @@ class Queue:
         self.length = 0.0  # tokens of a typical sample, 0 while nothing is known
         self.service = 0.0  # nanoseconds of a typical sample
         self.price = 0.0
-        self.crowding: frozenset[str] = frozenset()  # tenants that want more than their share
+        self.pressed = 0.0  # the pressure that its price is of, which other replicas may have raised
+        self.burdens: Mapping[str, float] = {}  # of tenants that want more than their share (`scheduler.crowding`)
         self.pressure = 0.0
         self.homes: OrderedDict[str, str] = OrderedDict()
         self._order = order
@@ -85,9 +87,13 @@ class Queue:
         """Programs of which something waits or runs."""
         return self._programs.values()
 
-    def spares(self, tenant: str) -> bool:
-        """Whether others crowd this queue, and not this tenant: it is served before them, as if they were not there."""
-        return bool(self.crowding) and tenant not in self.crowding
+    def burden(self, tenant: str) -> float:
+        """What of the pressure is this tenant's, in [0, 1]: none if others crowd the queue and it does not."""
+        return self.burdens.get(tenant, 0.0) if self.burdens else 1.0
+
+    def price_for(self, tenant: str) -> float:
+        """The price that this tenant's programs pay: that of its part of the pressure."""
+        return price(self.pressed * self.burden(tenant))
 
     def learn(self, tokens: int, nanos: int) -> None:
         """A sample of so many tokens took so long."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.crowding import crowding
+from scheduler.crowding import burdens
 from scheduler.events import Halt, ProgramArrived, ProgramReported, Refuse, Start
 from scheduler.policy import Policy
 
@@ -39,7 +39,7 @@ def wanting(**demand):
 )
 def test_who_wants_more_than_a_share_of_sixteen_slots(demand, weights, found):
     """What one leaves of its share is there for the others."""
-    assert crowding(wanting(**demand), 16, weights) == found
+    assert set(burdens(wanting(**demand), 16, weights)) == found
 
 
 @given(
@@ -49,11 +49,25 @@ def test_who_wants_more_than_a_share_of_sixteen_slots(demand, weights, found):
 )
 def test_somebody_crowds_whenever_there_is_not_room_for_all(demand, slots, weights):
     """And nobody who wants no more per weight than one who does not."""
-    found = crowding(wanting(**demand), slots, weights)
+    found = burdens(wanting(**demand), slots, weights)
     assert bool(found) == (sum(demand.values()) > slots)
     each = {tenant: count / weights.get(tenant, 1.0) for tenant, count in demand.items()}
     spared = [each[tenant] for tenant in demand if tenant not in found]
     assert not found or not spared or max(spared) <= min(each[tenant] for tenant in found) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("demand", "weights", "found"),
+    [
+        ({"ada": 116}, {}, {"ada": 1.0}),
+        ({"ada": 800, "bob": 16}, {}, {"ada": 1.0, "bob": 2 * 8 / 408}),
+        ({"ada": 800, "bob": 80}, {"bob": 3.0}, {"ada": 1.0, "bob": 40 / 12 / (440 / 16)}),
+        ({"ada": 800, "bob": 800}, {}, {"ada": 1.0, "bob": 1.0}),
+    ],
+)
+def test_a_burden_is_the_time_that_its_own_queue_takes(demand, weights, found):
+    """Through its share of the slots, over what the whole takes; half of these requests run, half wait."""
+    assert burdens(wanting(**demand), 16, weights) == pytest.approx(found)
 
 
 def flooded(hands, **policy):
@@ -125,5 +139,14 @@ def test_even_for_them_the_queue_has_an_end(hands):
 def test_alone_a_tenant_pays_for_its_own_load(hands):
     """As if there were no tenants."""
     desk = flooded(hands)
-    assert desk.queue.crowding == {"flood"}
-    assert not desk.queue.spares("flood")
+    assert desk.queue.burdens == {"flood": 1.0}
+    assert desk.queue.price_for("flood") == desk.queue.price
+
+
+def test_who_wants_a_little_more_than_a_share_pays_a_little(hands):
+    """The price of its own queue, not of the others'."""
+    desk = flooded(hands)
+    desk.program("p", 24, tenant="light", samples=24)
+    desk.wait(0.25)
+    assert 0 < desk.queue.burden("light") < desk.queue.burden("flood") / 4
+    assert desk.queue.price_for("light") < desk.queue.price_for("flood") / 10
