@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -71,6 +71,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Settings of a server that it does not tell, and others that it may not: those are None where it is to be asked.
+
+    Seats and tokens of a step (`--max-num-seqs`, `--max-num-batched-tokens`); the longest sequence; blocks of the KV
+    cache, and tokens of each.
+    """
+
+    seats: int
+    batched: int = BATCHED
+    longest: int | None = None
+    blocks: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What the server said of itself, and all runs that it was measured with."""
 
@@ -83,22 +98,16 @@ class Measured:
 
 
 async def _measured(arguments: argparse.Namespace) -> Measured:
-    options = dict(OPTIONS)
-    async with connected(arguments.url, arguments.model or "", options, arguments.api_key) as server:
-        model, longest = await _model(server, arguments.model, arguments.max_model_len)
-        given = arguments.num_gpu_blocks, arguments.block_size
-        blocks, size, caching = _cache(await server.metrics(), *given, arguments.max_num_seqs * longest)
-        known = EngineParameters(
-            StepCost((Linear(1.0),)),
-            kv_blocks=blocks,
-            block_size=size,
-            max_num_seqs=arguments.max_num_seqs,
-            max_num_batched_tokens=max(arguments.max_num_batched_tokens, arguments.max_num_seqs),
-            max_model_len=longest,
-            prefix_caching=caching,
-            name=model,
-        )
-    async with connected(arguments.url, model, options, arguments.api_key) as server:
+    given = Given(
+        seats=arguments.max_num_seqs,
+        batched=arguments.max_num_batched_tokens,
+        longest=arguments.max_model_len,
+        blocks=arguments.num_gpu_blocks,
+        size=arguments.block_size,
+    )
+    async with connected(arguments.url, arguments.model or "", OPTIONS, arguments.api_key) as any_model:
+        known = await known_of(any_model, given)
+        server = replace(any_model, model=known.name)
         return await measure(server, known, arguments.seconds, arguments.repeats, Random(), _say)
 
 
@@ -106,18 +115,31 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def _model(server: Server, name: str | None, longest: int | None) -> tuple[str, int]:
-    """Name and longest sequence of what is to be measured. Raises `ServerError`."""
+async def known_of(server: Server, given: Given) -> EngineParameters:
+    """What is known of a server before it is measured. Its model is the first, if none is named.
+
+    Raises `ServerError`.
+    """
     served = await server.models()
     if not served:
         raise ServerError(f"{server.base_url} serves no model.")
-    name = name or next(iter(served))
+    name = server.model or next(iter(served))
     if name not in served:
         raise ServerError(f"The server has no model {name!r}; it has {', '.join(served)}.")
-    longest = longest or served[name].get("max_model_len")
+    longest = given.longest or served[name].get("max_model_len")
     if not isinstance(longest, int):
         raise ServerError("The server does not say how long a sequence may be: give --max-model-len.")
-    return name, longest
+    blocks, size, caching = _cache(await server.metrics(), given.blocks, given.size, given.seats * longest)
+    return EngineParameters(
+        StepCost((Linear(1.0),)),
+        kv_blocks=blocks,
+        block_size=size,
+        max_num_seqs=given.seats,
+        max_num_batched_tokens=max(given.batched, given.seats),
+        max_model_len=longest,
+        prefix_caching=caching,
+        name=name,
+    )
 
 
 def _cache(metrics: str, blocks: int | None, size: int | None, most: int) -> tuple[int, int, bool]:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -69,7 +69,7 @@ class Server:
     session: aiohttp.ClientSession
     base_url: str
     model: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     async def run(self, prompts: Sequence[Prompt]) -> list[Served]:
         """Make the calls at their times. Raises `ServerError` if one fails or is not of the length that was asked."""
@@ -140,7 +140,8 @@ class Server:
             "stream": True,
             "stream_options": {"include_usage": True},
             "stream_interval": INTERVAL,
-        } | self.options
+            **self.options,
+        }
         submitted = time.perf_counter()
         try:
             first, usage = await self._stream(body)
@@ -177,7 +178,7 @@ class NoPage(ServerError):
 
 
 @asynccontextmanager
-async def connected(base_url: str, model: str, options: dict[str, Any], key: str = "") -> AsyncIterator[Server]:
+async def connected(base_url: str, model: str, options: Mapping[str, Any], key: str = "") -> AsyncIterator[Server]:
     """The server behind a URL, with or without `/v1`."""
     base = base_url.rstrip("/")
     base = base if base.endswith("/v1") else f"{base}/v1"
