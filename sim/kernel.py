@@ -10,7 +10,6 @@ decides how fast tokens come. Several replicas of the gateway, each with a sched
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
-from core.budget import Ledger
 from core.errors import BackendBroken, BackendTimeout, DeadlineExceeded, Overloaded, QuorateError
 from core.program import Program
 from core.types import NANOS, Answer
@@ -80,6 +79,7 @@ class Kernel:
         self._agenda = Agenda(self._busy, self._give_up_if_stuck)
         self._at = self._agenda.at
         self._due = 0
+        self._limited: dict[str, Run] = {}
         self._ended: dict[str, Ended] = {}
 
     def run(self, arrivals: Iterable[Arrival]) -> list[Ended]:
@@ -121,7 +121,7 @@ class Kernel:
         return {name: run.program for name, run in self._runs()}
 
     @property
-    def ended(self) -> Mapping[str, Ended]:
+    def ended(self) -> dict[str, Ended]:
         """Programs that are over, in the order in which they ended."""
         return self._ended
 
@@ -161,10 +161,11 @@ class Kernel:
 
     def start(self, number: int, scheduler: Scheduler) -> None:
         """A new replica takes the place of one that crashed."""
-        name = f"{self.gateways[number].name}'"
-        self.gateways[number] = Gateway(name, scheduler, self, self.gateways[number].recorder)
+        before = self.gateways[number]
+        fresh = self.gateways[number] = Gateway(f"{before.name}'", scheduler, self, before.recorder)
+        fresh.watcher = before.watcher
         if self._store is not None:
-            self.gateways[number].exchange(self._store, self.now)
+            fresh.exchange(self._store, self.now)
 
     def end(self, run: Run, *, answer: Answer | None = None, error: QuorateError | None = None) -> None:
         """The program is over, whatever ended it."""
@@ -173,19 +174,16 @@ class Kernel:
             run.close()
         finally:
             del gateway.runs[run.arrival.name]
+            self._limited.pop(run.arrival.name, None)
             gateway.tell(ProgramEnded(run.arrival.name))
-        self._record(run.arrival, answer, error, run.program.ledger, run.program.planned)
-
-    def _record(
-        self,
-        arrival: Arrival,
-        answer: Answer | None = None,
-        error: QuorateError | None = None,
-        ledger: Ledger | None = None,
-        planned: int = 0,
-    ) -> None:
-        self._ended[arrival.name] = Ended(
-            arrival.name, answer, error, ledger or Ledger(), planned, arrival.at, self.now
+        self._ended[run.arrival.name] = Ended(
+            run.arrival.name,
+            answer,
+            error,
+            run.program.ledger,
+            run.program.planned,
+            run.arrival.at,
+            self.now,
         )
 
     def serve(self, run: Run, call: Running) -> None:
@@ -273,13 +271,16 @@ class Kernel:
         self._touched[service] = None
 
     def _plan_services(self) -> None:
-        """Come back when the next thing happens in the engines that something was done to."""
+        """Come back when the next thing happens in the engines that something was done to, or it spends a budget."""
         for service in self._touched:
             when = service.engine.next_at()
             if when != service.planned:
                 service.planned = when
                 if when is not None:
                     self._at(when, self._look, service, when)
+        for run in self._limited.values():
+            if run.uses(self._touched):
+                self._plan_cut(run)
         self._touched.clear()
 
     def _look(self, service: Service, when: int) -> bool:
@@ -323,21 +324,24 @@ class Kernel:
     def _plan_cut(self, run: Run) -> None:
         """Come back when the token budget will be spent. A later plan replaces an earlier one."""
         when = run.spent_at()
-        if when is not None:
-            run.plan += 1
-            self._at(when, self._cut, run, run.plan)
+        if when != run.plan:
+            run.plan = when
+            if when is not None:
+                self._at(when, self._cut, run, when)
 
     def _arrive(self, arrival: Arrival) -> bool:
         self._due -= 1
         gateway = self._reached(arrival.gateway)
+        if gateway is None:
+            self._ended[arrival.name] = Ended.at_the_door(arrival, None, self.now)
+            return True
         try:
-            run = None if gateway is None else gateway.admit(arrival)
+            run = gateway.admit(arrival)
         except Overloaded as error:
-            self._record(arrival, error=error)
+            self._ended[arrival.name] = Ended.at_the_door(arrival, error, self.now)
             return True
-        if run is None:
-            self._record(arrival)
-            return True
+        if arrival.budget.max_tokens is not None:
+            self._limited[arrival.name] = run
         if arrival.budget.max_nanos is not None:
             self._at(self.now + arrival.budget.max_nanos, self._deadline, run)
         if arrival.gone_at is not None:
@@ -371,6 +375,7 @@ class Kernel:
         """The token budget is spent now, or, if requests were aborted since the plan was made, somewhat later."""
         if run.over or plan != run.plan:
             return False
+        run.plan = None
         run.account()
         run.step()
         if not run.over:

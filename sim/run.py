@@ -1,7 +1,7 @@
 """One program under virtual time: the port of its `core.program.Program`, its requests and their attempts."""
 
 from bisect import bisect_left
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Container, Generator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -10,11 +10,8 @@ from core.program import Program
 from core.types import Answer, Outcome, Request, Sample, Usage
 from scheduler.events import Event, ProgramReported, RequestAborted, RequestEnded, RequestFailed, RequestSubmitted
 from sim.running import Running
-from sim.service import Modelled
+from sim.service import Modelled, Service
 from sim.types import Arrival, Drawn
-
-NEAR = 8
-"""Tokens before a limit from which on a forecast is trusted; further away one looks again halfway."""
 
 
 class Host(Protocol):
@@ -71,7 +68,7 @@ class Run:
         self.entries: dict[int, Entry] = {}
         self.awake = True
         self.over = False
-        self.plan = 0
+        self.plan: int | None = None
         self.watched = arrival.budget.max_tokens is not None
         """Whether anybody asks for tokens before the end, or the abort."""
         self._steps = arrival.strategy(self.program, **arrival.options).__await__()
@@ -139,6 +136,11 @@ class Run:
         entry = self.entries.get(call.index)
         return entry is not None and entry.calls.get(call.attempt) is call
 
+    def uses(self, services: Container[Service]) -> bool:
+        """Whether any of these engines serves an attempt of it."""
+        calls = (call for entry in self.entries.values() for call in entry.calls.values())
+        return any(isinstance(call, Modelled) and call.service in services for call in calls)
+
     def mark_started(self, entry: Entry) -> None:
         """Its first attempt was made, whatever becomes of it."""
         if not entry.started:
@@ -166,13 +168,13 @@ class Run:
         """An attempt came to its end, the first of its request to do so: the others are broken off."""
         entry = self.entries[call.index]
         del entry.calls[call.attempt]
-        if self.watched:
-            self.account()
         for other in tuple(entry.calls.values()):
             self.give_up(entry, other, heir=call.attempt)
         drawn = call.drawn
         self.host.tell(RequestEnded(self.arrival.name, call.index, drawn.outcome, drawn.usage.completion, call.attempt))
         self._deliver(call.sample(self.host.now))
+        if self.watched:  # now that it has ended: what others have made may spend the budget, and cuts whatever runs
+            self.account()
 
     def give_up(self, entry: Entry, call: Running, *, heir: int | None = None) -> None:
         """Break one attempt off; what it has made is lost. `heir`: the attempt that counts instead."""
@@ -239,32 +241,45 @@ class Run:
             self.program.close()
 
     def spent_at(self) -> int | None:
-        """When to look whether the running requests have spent the token budget; exactly then, if none is modelled."""
+        """When to look whether the running requests have spent the token budget; exactly then, if none is modelled.
+
+        Where an engine serves them: not after that, unless something is done to it. What has made its last token ends
+        by itself, and is booked then.
+        """
         limit, now = self.program.token_mark, self.host.now
-        calls = () if limit is None else self._counted()
+        calls = [] if limit is None else [call for call in self._counted() if not call.over(now)]
         if limit is None or not calls:
             return None
         ledger = self.program.ledger
         booked = sum(ledger.usage[call.index].completion for call in calls)
         left = limit - ledger.completion_tokens + booked
+        made = sum(call.tokens(now) for call in calls)
+        if made >= left:
+            return now
         if sum(call.drawn.usage.completion for call in calls) < left:
             return None
         if any(isinstance(call, Modelled) for call in calls):
-            return _forecast(calls, left - sum(call.tokens(now) for call in calls), now)
+            return self._forecast(calls, left - made)
         times = range(now, max(call.since + call.drawn.nanos for call in calls) + 1)
         return times[bisect_left(times, left, key=lambda t: sum(call.tokens(t) for call in calls))]
 
     def _counted(self) -> tuple[Running, ...]:
-        """The open attempts whose tokens are on an account."""
+        """The open attempts whose tokens are on an account: of several at a request the one that is furthest."""
+        now = self.host.now
+        for entry in self.entries.values():
+            if len(entry.calls) > 1:
+                made = {number: (call.tokens(now), number == entry.account) for number, call in entry.calls.items()}
+                entry.account = max(made, key=made.__getitem__)
         counted = (entry.counted for entry in self.entries.values())
         return tuple(call for call in counted if call is not None)
 
-
-def _forecast(calls: tuple[Running, ...], left: int, now: int) -> int:
-    """When to look whether these have made so many more tokens together: not after they have.
-
-    One of them must make its share first. Far from the limit one looks halfway: the engine may become faster.
-    """
-    share = max(1, -(-left // len(calls)))
-    when = min(call.reaches(call.tokens(now) + share, now) for call in calls)
-    return max(now + 1, when if share <= NEAR else now + (when - now) // 2)
+    def _forecast(self, calls: Sequence[Running], left: int) -> int:
+        """When to look whether these have made so many more tokens together: as an attempt at one of them will have
+        made its share, if nothing is done to its engine before."""
+        share, now = -(-left // len(calls)), self.host.now
+        return min(
+            each.reaches(call.tokens(now) + share, now)
+            for call in calls
+            for each in self.entries[call.index].calls.values()
+            if each.drawn.usage.completion
+        )

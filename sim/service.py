@@ -1,6 +1,6 @@
 """Backends that are engine models: the engine decides how fast tokens come, and when a request ends."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, ValuesView
 
 from core.errors import BackendUnavailable
 from core.types import NANOS, Request
@@ -80,6 +80,11 @@ class Service:
         if not self.up:
             return BackendUnavailable(f"{self.name} cannot be reached.")
         return BackendUnavailable(f"{self.name} is full.", full=True) if self.full else None
+
+    @property
+    def calls(self) -> ValuesView[Modelled]:
+        """What it serves."""
+        return self._calls.values()
 
     def serves(self, program: str) -> bool:
         """Whether any request of this program is with it."""

@@ -21,6 +21,7 @@ class SimulatedStore:
         self._members: dict[str, Member] = {}
         self._grants: dict[str, Grants] = {}
         self._cut: set[str] = set()
+        self._heard: dict[str, int | None] = {}
 
     @property
     def period(self) -> int:
@@ -32,13 +33,20 @@ class SimulatedStore:
         member = self._members.setdefault(replica, Member(replica, self.terms))
         message = member.tell(report)
         grants = None if replica in self._cut else self._shared.exchange(message, now // NANOS)
+        self._heard.setdefault(replica, None)
         if grants is not None:
+            self._heard[replica] = now
             member.take(grants)
             self._grants[replica] = grants
         elif replica not in self._grants:
             self._grants[replica] = alone(report, self._alone_slots)
             member.take_alone(self._grants[replica].slots)
         return self._grants[replica]
+
+    def unheard(self, now: int) -> frozenset[str]:
+        """Replicas that have missed an exchange, or never had one."""
+        heard = self._heard.items()
+        return frozenset(name for name, last in heard if last is None or now - last > self.period)
 
     def cut(self, replica: str) -> None:
         """From now on the replica does not reach the store."""
@@ -52,6 +60,7 @@ class SimulatedStore:
         """The replica is gone, and the store is not told; one of the same name would be a new one."""
         self._members.pop(replica, None)
         self._grants.pop(replica, None)
+        self._heard.pop(replica, None)
 
     def leave(self, replica: str) -> None:
         """The replica is gone, and has said so."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from core.budget import Budget, Ledger
 from core.calibration import UNCALIBRATED, Profile
@@ -80,3 +80,8 @@ class Ended:
     def gone(self) -> bool:
         """Whether client or gateway left before there was anything to say."""
         return self.answer is None and self.error is None
+
+    @classmethod
+    def at_the_door(cls, arrival: Arrival, error: QuorateError | None, now: int) -> Self:
+        """One that was never let in: refused, or without any gateway that it could reach."""
+        return cls(arrival.name, None, error, Ledger(), 0, arrival.at, now)
