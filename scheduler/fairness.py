@@ -3,7 +3,8 @@
 Of the tenants that wait, whoever has been served least for their weight goes next. One that begins to wait is lifted to
 the least of those who wait already, or to the last that did: nobody saves up a right to flood, neither idle nor by
 asking for less than their share. Tokens are charged as expected when a sample starts, and set right when it ends, so
-that a tenant cannot start a hundred before the first is counted. Between two tenants that wait all the time, served
+that a tenant cannot start a hundred before the first is counted. The lift leaves out what is expected and not made: who
+begins to wait beside a tenant that holds all the slots goes first until their parts are even. Between two tenants that wait all the time, served
 tokens over weights never differ by more than twice what can be in flight at once, and one sample (property-tested).
 """
 
@@ -22,6 +23,7 @@ class Shares:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._served: dict[str, float] = {}
+        self._expected: dict[str, float] = {}  # what of it is in flight
         self._waiting: dict[str, int] = {}
         self._level = 0.0  # counter of the last tenant that waited
         for tenant, weight in self._weights.items():
@@ -35,11 +37,16 @@ class Shares:
         """The tenant's counter."""
         return self._served.get(tenant, 0.0)
 
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Programs that wait, by tenant; those who have none are not there."""
+        return self._waiting
+
     def join(self, tenant: str) -> None:
         """One more program of the tenant waits."""
         count = self._waiting.get(tenant, 0)
         if not count:
-            least = min(map(self._served.__getitem__, self._waiting), default=self._level)
+            least = min(map(self._made, self._waiting), default=self._level)
             self._served[tenant] = max(self.served(tenant), least)
         self._waiting[tenant] = count + 1
 
@@ -49,17 +56,26 @@ class Shares:
         if left > 0:
             self._waiting[tenant] = left
         elif self._waiting.pop(tenant, None) is not None and not self._waiting:
-            self._level = max(self._level, self._served[tenant])
+            self._level = max(self._level, self._made(tenant))
             if len(self._served) > KEPT:
                 self._served = {name: count for name, count in self._served.items() if count > self._level}
+                self._expected = {name: count for name, count in self._expected.items() if name in self._served}
 
-    def charge(self, tenant: str, tokens: float) -> None:
-        """The tenant was served so many tokens; negative where fewer came than were expected."""
+    def _made(self, tenant: str) -> float:
+        """The tenant's counter, less what is only expected."""
+        return self._served[tenant] - self._expected.get(tenant, 0.0)
+
+    def charge(self, tenant: str, tokens: float, expected: float = 0.0) -> None:
+        """The tenant was served so many tokens, negative where fewer came than were expected; and so many more are
+        expected of what it has in flight, or fewer."""
         if tenant in self._served:
-            self._served[tenant] += tokens / self._weights.get(tenant, 1.0)
+            weight = self._weights.get(tenant, 1.0)
+            self._served[tenant] += tokens / weight
+            self._expected[tenant] = max(0.0, self._expected.get(tenant, 0.0) + expected / weight)
 
     def clear(self) -> None:
         """Nothing waits or runs: nobody is owed anything."""
         self._served.clear()
+        self._expected.clear()
         self._waiting.clear()
         self._level = 0.0
