@@ -3,9 +3,10 @@
 Of the tenants that wait, whoever has been served least for their weight goes next. One that begins to wait is lifted to
 the least of those who wait already, or to the last that did: nobody saves up a right to flood, neither idle nor by
 asking for less than their share. Tokens are charged as expected when a sample starts, and set right when it ends, so
-that a tenant cannot start a hundred before the first is counted. The lift leaves out what is expected and not made: who
-begins to wait beside a tenant that holds all the slots goes first until their parts are even. Between two tenants that wait all the time, served
-tokens over weights never differ by more than twice what can be in flight at once, and one sample (property-tested).
+that a tenant cannot start a hundred before the first is counted. The lift leaves out as much of what is expected as the
+newcomer's part of it would be: beside a tenant that holds all slots it goes first until it has its share of them.
+Between two tenants that wait all the time, served tokens over weights never differ by more than twice what can be in
+flight at once, and one sample (property-tested).
 """
 
 from collections.abc import Mapping
@@ -46,7 +47,9 @@ class Shares:
         """One more program of the tenant waits."""
         count = self._waiting.get(tenant, 0)
         if not count:
-            least = min(map(self._made, self._waiting), default=self._level)
+            weights = sum(self._weight(each) for each in self._waiting) or self._weight(tenant)
+            part = weights / (weights + self._weight(tenant))
+            least = min((self._owed(each, part) for each in self._waiting), default=self._level)
             self._served[tenant] = max(self.served(tenant), least)
         self._waiting[tenant] = count + 1
 
@@ -56,20 +59,23 @@ class Shares:
         if left > 0:
             self._waiting[tenant] = left
         elif self._waiting.pop(tenant, None) is not None and not self._waiting:
-            self._level = max(self._level, self._made(tenant))
+            self._level = max(self._level, self._owed(tenant, 0.5))
             if len(self._served) > KEPT:
                 self._served = {name: count for name, count in self._served.items() if count > self._level}
                 self._expected = {name: count for name, count in self._expected.items() if name in self._served}
 
-    def _made(self, tenant: str) -> float:
-        """The tenant's counter, less what is only expected."""
-        return self._served[tenant] - self._expected.get(tenant, 0.0)
+    def _weight(self, tenant: str) -> float:
+        return self._weights.get(tenant, 1.0)
+
+    def _owed(self, tenant: str, part: float) -> float:
+        """The tenant's counter, less a part of what is in flight and only expected."""
+        return self._served[tenant] - part * self._expected.get(tenant, 0.0)
 
     def charge(self, tenant: str, tokens: float, expected: float = 0.0) -> None:
         """The tenant was served so many tokens, negative where fewer came than were expected; and so many more are
         expected of what it has in flight, or fewer."""
         if tenant in self._served:
-            weight = self._weights.get(tenant, 1.0)
+            weight = self._weight(tenant)
             self._served[tenant] += tokens / weight
             self._expected[tenant] = max(0.0, self._expected.get(tenant, 0.0) + expected / weight)
 

@@ -176,9 +176,9 @@ class Queue:
         if not group.programs:
             del self._classes[asked.priority]
 
-    def charge(self, tenant: str, tokens: float) -> None:
-        """Tokens were generated for a tenant, or are expected to be."""
-        self.shares.charge(tenant, tokens)
+    def charge(self, tenant: str, tokens: float, expected: float = 0.0) -> None:
+        """Tokens were generated for a tenant, or are expected to be: `expected` more of what it has in flight."""
+        self.shares.charge(tenant, tokens, expected)
         self.tokens += tokens
         for group in self._classes.values():
             if tenant in group.tenants:

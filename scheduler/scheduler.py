@@ -256,7 +256,7 @@ class Scheduler:
         program.in_flight -= 1
         self.places[attempt.backend].running -= 1
         queue = self._queue(program.asked.backends)
-        queue.charge(program.asked.tenant, tokens - attempt.charged)
+        queue.charge(program.asked.tenant, tokens - attempt.charged, -attempt.charged)
         queue.serve(program.asked.tenant, tokens)
         return attempt
 
@@ -396,5 +396,5 @@ class Scheduler:
         if program.home != place.name and (program.home is None or not self.places[program.home].usable(self._now)):
             program.home = place.name
             queue.remember(program.asked.prefix, place.name)
-        queue.charge(program.asked.tenant, charged)
+        queue.charge(program.asked.tenant, charged, charged)
         return Start(program.name, index, place.name, number, rank)

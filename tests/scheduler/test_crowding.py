@@ -1,5 +1,6 @@
 """A tenant with less than its share neither pays for the load that others make nor is refused for it."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -150,3 +151,31 @@ def test_who_wants_a_little_more_than_a_share_pays_a_little(hands):
     desk.wait(0.25)
     assert 0 < desk.queue.burden("light") < desk.queue.burden("flood") / 4
     assert desk.queue.price_for("light") < desk.queue.price_for("flood") / 10
+
+
+@pytest.mark.parametrize(("weight", "share"), [(1.0, 8), (3.0, 12)])
+def test_who_begins_to_wait_goes_first_until_it_has_its_share(hands, weight, share):
+    """Beside a tenant that holds all slots: not in turns with it, which would take twice as long; then in turns."""
+    desk = hands({"b": 16}, Policy(order="first_come", max_waiting=10**6, weights={"light": weight}))
+    desk.running = desk.program("flood", 1000, tenant="flood")
+    for _ in range(30):
+        step(desk)
+    desk.program("p", 100, tenant="light")
+    held = []
+    for _ in range(16):
+        step(desk)
+        held.append(sum(start.program == "p" for start in desk.running))
+    assert held[: share - 1] == list(range(1, share))
+    assert held[-1] - share == pytest.approx((16 - share) * weight / (1 + weight), abs=1)
+
+
+def test_tenants_that_come_and_go_are_served_by_turns_in_the_long_run(hands):
+    """Going first again and again, a tenant that asks for little at a time gets no more than one that always waits."""
+    desk = hands({"b": 16}, Policy(order="first_come", max_waiting=10**6))
+    desk.running = desk.program("flood", 5000, tenant="flood")
+    served = Counter()
+    for number in range(4000):
+        if not any(start.program.startswith("p") for start in desk.running) or number % 3 == 0:
+            desk.running += [each for each in desk.program(f"p{number}", 6, tenant="light") if isinstance(each, Start)]
+        served[step(desk)[0]] += 1
+    assert 0.9 < served["p"] / served["f"] < 1.1
