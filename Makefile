@@ -33,8 +33,9 @@ test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1
 	if [ $$code -ne 0 ]; then exit $$code; fi; \
 	$(BIN)/python -m pytest tests/vllm tests/e2e -m 'vllm$(if $(SHORT), and not slow)'
 
-soak: .venv/.dev ## every property test with 5,000 examples (SHORT=1: 500)
+soak: .venv/.dev ## every property test with 5,000 examples, a million programs with faults (SHORT=1: 500; 20,000)
 	$(BIN)/python -m pytest -m 'hypothesis and not vllm' --hypothesis-profile=soak$(if $(SHORT),-short) --timeout=1800
+	$(BIN)/quorate soak --programs $(if $(SHORT),20000,1000000)
 
 clean: ## remove the environments and every cache
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build

@@ -11,6 +11,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("server.cli", "serve the gateway; without --config, --backend or --gguf: the demonstration"),
     "replay": ("cli.replay", "replay recorded samples: what stopping rules cost and save, in virtual time"),
     "sim": ("cli.sim", "compare scheduling policies on a simulated cluster, in virtual time"),
+    "soak": ("cli.soak", "play a million programs with faults on simulated clusters, and check every invariant"),
     "simulate-backend": ("cli.simulate_backend", "serve an engine model in vLLM's words: load tests without a GPU"),
     "calibrate": ("cli.calibrate", "calibrate certainty on recorded samples: from the vote to a checked probability"),
     "calibrate-engine": ("cli.calibrate_engine", "fit the engine model to a live server: what its steps cost"),

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from scheduler.events import Command, Event
+from scheduler.events import Command, Event, Tick
 from scheduler.place import Place
 from scheduler.policy import Policy
 from sim.books import (
@@ -109,7 +109,8 @@ class Invariants:
         """A scheduler has taken an event."""
         if self._found is not None:
             return
-        self.recent.append((gateway.now, gateway.name, event))
+        if not isinstance(event, Tick):
+            self.recent.append((gateway.now, gateway.name, event))
         if gateway.name not in self._patience:
             self._patience[gateway.name] = Patience(self.arrivals, self._policy.starving_seconds)
             if self._share is not None:
@@ -142,7 +143,7 @@ class Invariants:
         for gateway in kernel.gateways:
             check_empty(gateway, kernel.now)
         for service in kernel.services.values():
-            gauges = service.engine.gauges(kernel.now + 1)
+            gauges = service.engine.gauges(kernel.now)
             left = (len(service.calls), gauges.running, gauges.waiting, gauges.kv_usage)
             held("nothing is left in an engine", kernel.now, not any(left), (service.name, left))
 
