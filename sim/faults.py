@@ -97,7 +97,7 @@ class Injector:
         source: What requests turn out to be where nothing does.
         seed: Decides whom a fault hits that hits some.
         store: The one that the replicas share, if they do.
-        fresh: Makes the scheduler of a new replica.
+        fresh: Makes the scheduler of a new replica, by its number.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Injector:
         *,
         seed: int,
         store: SimulatedStore | None = None,
-        fresh: Callable[[], Scheduler],
+        fresh: Callable[[int], Scheduler],
     ) -> None:
         self.struck: Counter[str] = Counter()
         """What has gone wrong so far, by kind: faults, and for some kinds those whom they hit."""
@@ -253,7 +253,7 @@ def _crash(injector: Injector, kernel: Kernel, fault: Fault) -> bool:
 
 
 def _renew(injector: Injector, kernel: Kernel, fault: Fault) -> None:
-    kernel.start(fault.target, injector.fresh())
+    kernel.start(fault.target, injector.fresh(fault.target))
 
 
 def _deafen(_: Injector, kernel: Kernel, fault: Fault) -> bool:

@@ -19,6 +19,7 @@ from scheduler.orders import order_named
 from scheduler.policy import Policy
 from sim.engine.hardware import HARDWARE, named
 from sim.engine.types import EngineParameters
+from sim.faults import Faults
 from sim.reading import ScenarioError, above, at_least, read
 from sim.traces import Question, load
 from sim.waves import waves
@@ -197,6 +198,7 @@ class Scenario:
     deadlines: Deadlines = field(default_factory=Deadlines)
     engine: Cluster = field(default_factory=Cluster)
     gateway: Gateway = field(default_factory=Gateway)
+    faults: Faults | None = None
 
     def __post_init__(self) -> None:
         at_least(0, warmup=self.warmup)

@@ -109,7 +109,7 @@ def stage(drawn: World) -> tuple[Kernel, Invariants, Injector]:
     slots = dict.fromkeys(drawn.engines, drawn.slots * (1 if drawn.leased else drawn.replicas))
     invariants = Invariants(drawn.arrivals, slots, store, injector.tardy, policy=drawn.policy, share=drawn.share)
     kernel = Kernel(
-        [drawn.scheduler() for _ in range(drawn.replicas)],
+        [drawn.scheduler(number) for number in range(drawn.replicas)],
         injector,
         engines={name: Engine(parameters) for name, parameters in drawn.engines.items()},
         store=store,

@@ -72,8 +72,8 @@ class World:
     guests: Mapping[str, Guest] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
 
-    def scheduler(self) -> Scheduler:
-        """That of a replica which has just been started."""
+    def scheduler(self, _: int) -> Scheduler:
+        """That of a replica which has just been started, whatever its number."""
         return Scheduler(dict.fromkeys(self.engines, self.slots), self.policy)
 
     @property

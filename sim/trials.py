@@ -10,6 +10,7 @@ from sim.baselines import right
 from sim.dice import dice
 from sim.engine.engine import Engine
 from sim.engine.types import EngineParameters
+from sim.faults import Faults, Injector, drawn
 from sim.kernel import Kernel
 from sim.reading import ScenarioError
 from sim.replay import given
@@ -157,28 +158,40 @@ def play(stage: Stage, trial: Trial) -> Outcomes:
     guests = [next(comers) for _ in times]
     arrivals = [_arrival(stage, policy, trial.scale, guest, at) for guest, at in zip(guests, times, strict=True)]
     meters = Meters()
-    kernel = _kernel(stage, policy, guests, meters)
+    kernel = _kernel(stage, policy, guests, meters, span=times[-1] if times else 0)
     ended = kernel.run(arrivals)
     fates = tuple(_fate(scenario, guest, end) for guest, end in zip(guests, ended, strict=True))
     return Outcomes(trial, fates, _load(kernel, meters, _span(ended)))
 
 
-def _kernel(stage: Stage, policy: Contender, guests: Sequence[Visitor], meters: Meters) -> Kernel:
+def _kernel(stage: Stage, policy: Contender, guests: Sequence[Visitor], meters: Meters, *, span: int) -> Kernel:
+    """The cluster; faults come as long as programs do, the same ones under every policy."""
     scenario = stage.scenario
-    gateway, backends = scenario.gateway, scenario.engine.backends
+    gateway, backends, faults = scenario.gateway, scenario.engine.backends, scenario.faults or Faults()
     parameters = replace(stage.parameters, priority_scheduling=policy.priority_scheduling)
     slots = parameters.max_num_seqs if policy.slots is None else policy.slots or UNBOUNDED
-    many = gateway.replicas
+    many, store = gateway.replicas, SimulatedStore() if gateway.store else None
     shares = [slots if gateway.store else slots // many + (n < slots % many) for n in range(many)]
-    return Kernel(
-        [Scheduler(dict.fromkeys(backends, share), policy.scheduler) for share in shares],
-        Recordings({guest.name: guest.samples for guest in guests}, scenario.workload.prompt_tokens),
+
+    def fresh(number: int) -> Scheduler:
+        return Scheduler(dict.fromkeys(backends, shares[number]), policy.scheduler)
+
+    schedule = drawn(faults, span=span, engines=len(backends), replicas=many, seed=scenario.seed)
+    source = Recordings({guest.name: guest.samples for guest in guests}, scenario.workload.prompt_tokens)
+    injector = Injector(schedule, source, seed=scenario.seed, store=store, fresh=fresh)
+    kernel = Kernel(
+        [fresh(number) for number in range(many)],
+        injector,
         engines={name: Engine(parameters) for name in backends},
-        store=SimulatedStore() if gateway.store else None,
+        store=store,
         tick=round(gateway.tick * NANOS),
         measure=round(gateway.gauges * NANOS) if policy.gauges else None,
+        silence=round(faults.silence * NANOS) if scenario.faults else None,
+        late=injector.late,
         on_tick=meters.read,
     )
+    injector.install(kernel)
+    return kernel
 
 
 def _arrival(stage: Stage, policy: Contender, scale: float | None, guest: Visitor, at: int) -> Arrival:

@@ -1,6 +1,8 @@
 """Faults under virtual time: what each does to a cluster, and that a schedule repeats."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,15 +12,18 @@ from core.types import NANOS, Answer, Outcome, StopReason, Usage
 from scheduler.events import BackendChecked, ProgramArrived, RequestFailed, SlotsLeased, Tick
 from scheduler.policy import Policy
 from scheduler.scheduler import Scheduler
+from sim import trials
 from sim.engine.cost import Linear, StepCost
 from sim.engine.engine import Engine
 from sim.engine.types import EngineParameters
 from sim.faults import KINDS, Fault, Faults, Injector, Schedule, drawn
 from sim.kernel import Kernel
 from sim.reading import ScenarioError, read
+from sim.scenario import from_toml, questions_of
 from sim.store import SimulatedStore
 from sim.types import Arrival, Drawn
 
+SMALL = Path(__file__).parents[2] / "sim" / "scenarios" / "small.toml"
 STEP = NANOS // 100
 """A step of these engines, whatever is in it."""
 POLICY = Policy(spend_idle=False, shed=False)
@@ -44,7 +49,7 @@ class Stage:
     def __init__(self, *faults, engines=1, replicas=1, slots=8, tokens=100, store=None, silence=None, tick=STEP):
         self.events = []
         self.injector = Injector(
-            Schedule(faults), self.draw, seed=1, store=store, fresh=lambda: Scheduler(self.slots, POLICY)
+            Schedule(faults), self.draw, seed=1, store=store, fresh=lambda _: Scheduler(self.slots, POLICY)
         )
         self.slots = {f"e{number}": slots for number in range(engines)}
         self.tokens = tokens
@@ -280,12 +285,29 @@ def test_schedules_repeat_and_hold_what_was_asked_for():
         ({"rates": {"kill": -1}}, "kill must be at least 0"),
         ({"silence": 0}, "silence must be above 0"),
         ({"second": 1}, "second is not known"),
+        ({"rates": 3}, "rates must be a table"),
     ],
 )
 def test_bad_tables_name_the_field(table, words):
     """As a scenario has them."""
     with pytest.raises(ScenarioError, match=words):
         read(Faults, table)
+
+
+@pytest.mark.timeout(60)
+def test_a_scenario_may_hold_faults():
+    """They cost answers; every policy meets the same ones, and the seed repeats them."""
+    scenario = from_toml(SMALL)
+    rates = {"kill": 200.0, "crash": 100.0, "lose": 100.0}
+    stages = [
+        trials.Stage(each, questions_of(each, ()), each.engine.parameters(SMALL.parent))
+        for each in (scenario, replace(scenario, faults=Faults(rates, seconds=3.0, silence=2.0)))
+    ]
+    trial = stages[0].trials[0]
+    calm, struck, again = (trials.play(stage, trial) for stage in (*stages, stages[1]))
+    assert struck == again
+    assert all(fate.nanos is not None for fate in calm.fates)
+    assert any(fate.nanos is None for fate in struck.fates)
 
 
 def test_a_sample_that_ends_is_not_cut_by_what_another_has_made():
