@@ -35,6 +35,10 @@ ORDERS = (
     "earliest_deadline",
     "thrifty then fewest",
 )
+NEVER = 1e6
+"""Seconds that nobody waits."""
+CROWDED = 0.15
+"""Share of the worlds in which tenants crowd one engine."""
 STARVING = (0.5, 3.0, 30.0)
 """Seconds after which a program that waits gets a turn."""
 
@@ -81,7 +85,7 @@ class World:
         """Tokens over weight that tenants of a replica may be apart; None where classes, ageing, other replicas or a
         choice between engines have their say, too."""
         alone = len(self.engines) == 1 and not self.leased and len({each.priority for each in self.arrivals}) < 2
-        if not alone or self.policy.starving_seconds < STARVING[-1]:
+        if not alone or self.policy.starving_seconds < NEVER:
             return None
         return (2 * self.slots + 1) * LONGEST / min((1.0, *self.policy.weights.values()))
 
@@ -89,9 +93,11 @@ class World:
 def world(seed: int, programs: int) -> World:
     """The world of a seed."""
     chance = dice(seed, "world")
-    bare = _cluster(seed, chance)
-    rate = chance.choice((0.3, 0.7, 1.0, 1.5, 3.0)) * _capacity(bare)
-    guests, arrivals = _programs(bare, chance, programs, rate)
+    bare, classes = _cluster(seed, chance), chance.choice(((0,), (0,), (-1, 0, 1)))
+    load = chance.choice((0.3, 0.7, 1.0, 1.5, 3.0))
+    if chance.random() < CROWDED:
+        bare, classes, load = _crowded(bare), (0,), 3.0
+    guests, arrivals = _programs(bare, chance, programs, rate=load * _capacity(bare), classes=classes)
     span = arrivals[-1].at + 20 * NANOS
     schedule = drawn(_faults(chance), span=span, engines=len(bare.engines), replicas=bare.replicas, seed=seed)
     return replace(bare, arrivals=arrivals, guests=guests, schedule=schedule)
@@ -115,6 +121,13 @@ def _cluster(seed: int, chance: Dice) -> World:
         truncates=chance.choice((0.0, 0.03)),
         confident=chance.random() < 0.5,
     )
+
+
+def _crowded(bare: World) -> World:
+    """The same with one engine and tenants who wait for it, so that nothing but their shares decides who is next."""
+    weights = {**bare.policy.weights, "ada": 1.0, "bob": 2.0}
+    policy = replace(bare.policy, weights=weights, starving_seconds=NEVER, max_waiting=1024)
+    return replace(bare, engines={"e0": bare.engines["e0"]}, leased=False, policy=policy)
 
 
 def _engine(chance: Dice) -> EngineParameters:
@@ -166,9 +179,10 @@ def _faults(chance: Dice) -> Faults:
     return Faults(rates, seconds=chance.choice((0.3, 2.0, 10.0)))
 
 
-def _programs(bare: World, chance: Dice, programs: int, rate: float) -> tuple[dict[str, Guest], list[Arrival]]:
+def _programs(
+    bare: World, chance: Dice, programs: int, *, rate: float, classes: Sequence[int]
+) -> tuple[dict[str, Guest], list[Arrival]]:
     guests, arrivals, at = {}, [], 0.0
-    classes = chance.choice(((0,), (0,), (-1, 0, 1)))
     favourite = chance.choice((None, None, *CHOICES))
     hurried = chance.choice((0.0, 0.2, 0.8))
     pools = _pools(bare, chance)
