@@ -1,10 +1,10 @@
 """`python -m bench.engine`: the engine model against the vLLM that it is calibrated to, under the same calls.
 
-Real vLLM (its CPU build, tests/vllm/install.sh) serves a demonstration model. In every round the model is calibrated
-to it as `quorate calibrate-engine` does, and both then serve the same calls: questions and answer lengths as recorded
-in bench/traces, arrivals of a Poisson process at several shares of what the server was measured to sustain, and all at
-once. vLLM makes answers of exactly the recorded lengths (`ignore_eos`). Runs that other work on the machine disturbs
-are made again (`bench.quiet`).
+Real vLLM (its CPU build, tests/vllm/install.sh) serves a demonstration model. In every round it makes the runs to which
+`quorate calibrate-engine` fits the model, and then serves questions with answers of recorded lengths (bench/traces,
+`ignore_eos`): all at once, and in Poisson arrivals at several shares of what it was seen to sustain. The model is
+fitted to the runs of all rounds, and serves the same calls at the same times. Runs that other work on the machine
+disturbs are made again (`bench.quiet`), as long as there is patience.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from typing import Any
 
 from bench.engine_plot import plot
 from bench.quiet import Watched
-from cli.calibrate_engine import OPTIONS, Given, known_of, measure
-from cli.driving import Prompt, connected
+from cli.calibrate_engine import OPTIONS, Given, Measured, known_of, one_round, planned, report
+from cli.driving import Prompt, Words, connected
 from sim.engine.engine import serve
-from sim.engine.measuring import Served
+from sim.engine.measuring import Served, scatter
 from sim.engine.types import EngineParameters, Work
 from tests.vllm.server import ROOT, serving
 
@@ -36,7 +36,7 @@ CROWD = 10
 FLAGS = ("--no-enable-prefix-caching",)
 """A run that is made again would otherwise find its prompts in the cache."""
 FIGURES = ("tokens_per_second", "median", "p90")
-CALIBRATION, REPEATS = 45.0, 3
+CALIBRATION = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +81,23 @@ def drawn(trace: Sequence[Question], number: int, rate: float, dice: Random) -> 
     return calls
 
 
-async def compared(
-    server: Watched, parameters: EngineParameters, calls: Sequence[Prompt], row: Row
-) -> tuple[Row, list[Served]]:
-    """Both serve the calls: the model at the times at which vLLM was asked, with the prompt tokens that it counted."""
-    served = await server.run(calls)
-    works = ((each.submitted, Work(key, each.prompt, each.completion)) for key, each in enumerate(served))
-    ends = serve(parameters, works)
-    modelled = [replace(each, ended=ends[key]) for key, each in enumerate(served)]
-    pairs = [figures(each) for each in (served, modelled)]
-    return replace(
-        row,
-        calls=len(calls),
-        tokens_per_second=(pairs[0][0], pairs[1][0]),
-        median=(pairs[0][1], pairs[1][1]),
-        p90=(pairs[0][2], pairs[1][2]),
-        others=server.disturbed[-1],
-    ), served
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What vLLM did with the calls of one load in one round; `others` as in `Row`."""
+
+    round: int
+    load: float
+    served: tuple[Served, ...]
+    others: float
+
+    def row(self, parameters: EngineParameters) -> Row:
+        """Against the model: the same calls at the same times, with the prompt tokens that vLLM counted."""
+        works = ((each.submitted, Work(key, each.prompt, each.completion)) for key, each in enumerate(self.served))
+        ends = serve(parameters, works)
+        real = figures(self.served)
+        modelled = figures([replace(each, ended=ends[key]) for key, each in enumerate(self.served)])
+        rate, middling, late = zip(real, modelled, strict=True)
+        return Row(parameters.name, self.round, self.load, len(self.served), rate, middling, late, self.others)
 
 
 def figures(calls: Sequence[Served]) -> tuple[float, float, float]:
@@ -119,53 +119,66 @@ def sustained(crowd: Sequence[Served], seats: int) -> float:
     return sum(shares) / (until - taken[0])
 
 
-async def rounds(model: str, options: argparse.Namespace) -> list[Row]:
-    """All rounds with one model."""
-    trace, rows = questions(model), []
-    with serving(
-        ROOT / "reasoner" / "weights" / model, served_model_name=model, flags=[*FLAGS, *options.flags]
-    ) as vllm:
-        pids = (vllm.pid, vllm.engine_pid)
+async def measured(model: str, options: argparse.Namespace) -> tuple[Measured, list[Trial]]:
+    """Every round: the runs of a calibration, and the calls of every load."""
+    trace, dice, words = questions(model), Random(f"{options.seed}/{model}"), Words(Random())
+    trials: list[Trial] = []
+    folder = ROOT / "reasoner" / "weights" / model
+    with serving(folder, served_model_name=model, flags=[*FLAGS, *options.flags]) as vllm:
         async with connected(vllm.base_url, model, OPTIONS) as plain:
-            server = Watched(plain.session, plain.base_url, model, plain.options, pids)
-            known = await known_of(server, Given(SEATS))
+            until = time.monotonic() + options.patience
+            server = Watched(plain.session, plain.base_url, model, OPTIONS, (vllm.pid, vllm.engine_pid), until)
+            found = Measured(await known_of(server, Given(SEATS)), [])
+            plan = await planned(server, found.known, options.calibration, words, say)
             for number in range(options.rounds):
-                patient = replace(server, until=time.monotonic() + options.patience, disturbed=[])
-                rows += await one_round(patient, known, trace, number, options)
-    return rows
+                server.disturbed.clear()
+                found.runs.extend(await one_round(server, plan, words))
+                say(f"round {number}: {scatter(found.runs):.0%} scatter, others {max(server.disturbed):.2f} at most")
+                trials += await loaded(server, trace, number, trials, options.loads, options.seconds, dice)
+    return found, trials
 
 
-async def one_round(
-    server: Watched, known: EngineParameters, trace: Sequence[Question], number: int, options: argparse.Namespace
-) -> list[Row]:
-    """Calibrate, then the crowd, then every load in an order of its own."""
-    dice = Random(f"{options.seed}/{server.model}/{number}")
-    measured = await measure(server, known, options.calibration, REPEATS, Random(), _say)
-    found = measured.fitted()
-    disturbed = median(server.disturbed)
-    print(f"error {found.error:.1%}, others {disturbed:.2f}: {found.parameters.record()}", flush=True)
-    blank = Row(server.model, number, 0.0, 0, (0, 0), (0, 0), (0, 0), 0)
-    crowd = drawn(trace, CROWD * SEATS, 0.0, dice)
-    row, served = await compared(server, found.parameters, crowd, blank)
-    rate = sustained(served, SEATS)
-    rows = [row]
-    print(f"{rate:.2f} calls a second sustained\n{told(row)}", flush=True)
-    for load in dice.sample(options.loads, len(options.loads)):
-        calls = drawn(trace, max(20, round(load * rate * options.seconds)), load * rate, dice)
-        row, _ = await compared(server, found.parameters, calls, replace(blank, load=load))
-        rows.append(row)
-        print(told(row), flush=True)
-    return rows
+async def loaded(
+    server: Watched,
+    trace: Sequence[Question],
+    number: int,
+    before: Sequence[Trial],
+    loads: Sequence[float],
+    seconds: float,
+    dice: Random,
+) -> list[Trial]:
+    """A crowd, and every load in an order of its own, as shares of what all crowds so far say is sustained."""
+
+    async def trial(load: float, calls: Sequence[Prompt]) -> Trial:
+        served = await server.run(calls)
+        rate, middling, late = figures(served)
+        others = server.disturbed[-1]
+        say(f"  load {load:.2f}: {rate:,.0f} tokens/s, {middling:.2f} s, P90 {late:.2f} s; others {others:.2f}")
+        return Trial(number, load, tuple(served), others)
+
+    trials = [await trial(0.0, drawn(trace, CROWD * SEATS, 0.0, dice))]
+    rate = median(sustained(each.served, SEATS) for each in (*before, *trials) if not each.load)
+    for load in dice.sample(loads, len(loads)):
+        calls = drawn(trace, max(20, round(load * rate * seconds)), load * rate, dice)
+        trials.append(await trial(load, calls))
+    return trials
 
 
-def _say(text: str) -> None:
+def compared(model: str, options: argparse.Namespace) -> list[Row]:
+    """The model fitted to all rounds, against every trial."""
+    found, trials = asyncio.run(measured(model, options))
+    if options.timings:
+        kept = {"runs": [run.record() for run in found.runs], "trials": [asdict(trial) for trial in trials]}
+        options.timings.mkdir(parents=True, exist_ok=True)
+        (options.timings / f"{model}.json").write_text(json.dumps(kept), encoding="utf-8")
+    fitted = found.fitted()
+    print(*report(fitted, scatter(found.runs)), sep="\n")
+    return [each.row(fitted.parameters) for each in trials]
+
+
+def say(text: str) -> None:
+    """To the terminal, at once."""
     print(text, flush=True)
-
-
-def told(row: Row) -> str:
-    """A line for the terminal."""
-    pairs = ", ".join(f"{a:.4g}/{b:.4g} ({b / a - 1:+.1%})" for a, b in (row.tokens_per_second, row.median, row.p90))
-    return f"{row.model} round {row.round} load {row.load:.2f}: {pairs}; others {row.others:.2f}"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -210,17 +223,18 @@ def main() -> None:
     add = parser.add_argument
     add("--models", nargs="+", default=["reasoner-small", "reasoner-large"], metavar="NAME")
     add("--loads", nargs="+", type=float, default=LOADS, metavar="SHARE", help="of what is sustained")
-    add("--rounds", type=int, default=3, help="each with a calibration of its own (default %(default)s)")
-    add("--seconds", type=float, default=30.0, help="of arrivals in each run (default %(default)s)")
-    add("--calibration", type=float, default=CALIBRATION, metavar="SECONDS", help="default %(default)s")
-    add("--patience", type=float, default=600.0, help="seconds of a round until nothing is made again (%(default)s)")
+    add("--rounds", type=int, default=5, help="of calibration and loads (default %(default)s)")
+    add("--seconds", type=float, default=20.0, help="of arrivals in each run (default %(default)s)")
+    add("--calibration", type=float, default=CALIBRATION, metavar="SECONDS", help="a round (default %(default)s)")
+    add("--patience", type=float, default=900.0, help="seconds until nothing is made again (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--flags", nargs="*", default=[], help="more options of vLLM")
     add("--plot", type=Path, default=Path("docs/engine-model.svg"))
+    add("--timings", type=Path, metavar="FOLDER", help="write what was measured, request by request")
     add("--out", type=Path, default=HERE / "results" / "engine.json")
     options = parser.parse_args()
     kept = [row for row in read(options.out) if row.model not in options.models]
-    rows = kept + [row for model in options.models for row in asyncio.run(rounds(model, options))]
+    rows = kept + [row for model in options.models for row in compared(model, options)]
     options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     print(f"\n{table(rows)}\n")
     plot({key: [middle(each, name) for name in FIGURES] for key, each in grouped(rows).items()}, options.plot)

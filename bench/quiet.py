@@ -14,6 +14,8 @@ LIMIT = 0.15
 """Processors that others may keep busy while a run counts as undisturbed."""
 TRIES = 4
 """How often a run is made until it is undisturbed."""
+PATIENCE = 10.0
+"""Seconds to wait for others before one run."""
 GLANCE = 1.0
 """Seconds of looking whether they are at work."""
 BLINK = 0.2
@@ -79,8 +81,8 @@ class Watched(Server):
         return best
 
     async def _wait(self) -> None:
-        pause = GLANCE / 4
-        while time.monotonic() < self.until:
+        pause, until = GLANCE / 4, min(self.until, time.monotonic() + PATIENCE)
+        while time.monotonic() < until:
             before = moment(self.pids)
             await asyncio.sleep(pause)
             if moment(self.pids).others_since(before) <= LIMIT:

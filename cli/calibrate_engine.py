@@ -159,21 +159,37 @@ async def measure(
 ) -> Measured:
     """Take a first look, and then the runs, every one of them so often. Raises `ServerError` and ValueError."""
     words = Words(dice)
+    plan = await planned(server, known, seconds / repeats, words, say)
+    runs: list[Run] = []
+    for number in range(repeats):
+        runs += await one_round(server, plan, words)
+        say(f"round {number + 1} of {repeats} is over")
+    return Measured(known, runs)
+
+
+async def planned(server: Server, known: EngineParameters, seconds: float, words: Words, say: Say) -> Sizes:
+    """Experiments that take about so many seconds, after a first look, in which the words are learnt.
+
+    Raises `ServerError`, if the server has fewer seats than it is known to have too, and ValueError.
+    """
     look = await _look(server, known, words)
-    plan = sizes(look, seconds / repeats)
+    plan = sizes(look, seconds)
     say(
         f"{known.name}: {plan.seats} seats, {look.cost.bounds[0].fixed / 1e6:.3g} ms a token alone; "
         f"prompts of {plan.short} to {plan.long} tokens, answers of {plan.answer}"
     )
     await _check_seats(server, words, plan)
-    runs: list[Run] = []
-    for number in range(repeats):
-        for experiment in plan.experiments():
-            for _ in range(BRIEF if experiment.brief else 1):
-                prompts = [words.prompt(asked) for asked in experiment.calls]
-                runs.append(Run(experiment.name, tuple(await server.run(prompts))))
-        say(f"round {number + 1} of {repeats} is over")
-    return Measured(known, runs)
+    return plan
+
+
+async def one_round(server: Server, plan: Sizes, words: Words) -> list[Run]:
+    """Every experiment once, the brief ones more often. Raises `ServerError`."""
+    runs = []
+    for experiment in plan.experiments():
+        for _ in range(BRIEF if experiment.brief else 1):
+            prompts = [words.prompt(asked) for asked in experiment.calls]
+            runs.append(Run(experiment.name, tuple(await server.run(prompts))))
+    return runs
 
 
 async def _look(server: Server, known: EngineParameters, words: Words) -> EngineParameters:

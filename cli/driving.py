@@ -16,8 +16,6 @@ from sim.engine.measuring import Asked, Served
 
 CALL_SECONDS = 600.0
 """After which a call is given up."""
-IDLE_SECONDS = 3.0
-"""After which a connection is not used again: vLLM closes idle ones after 5."""
 LOOK_SECONDS = 0.1
 """Between two looks at the metrics."""
 INTERVAL = 16
@@ -78,7 +76,7 @@ class Server:
             async with asyncio.TaskGroup() as group:
                 calls = [group.create_task(self._call(prompt, began)) for prompt in prompts]
         except ExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise _first(errors) from None
         return [call.result() for call in calls]
 
     async def busiest(self, prompts: Sequence[Prompt]) -> int:
@@ -102,7 +100,7 @@ class Server:
                 await self.run(prompts)
                 watching.cancel()
         except ExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise _first(errors) from None
         return most
 
     async def models(self) -> dict[str, dict[str, Any]]:
@@ -183,7 +181,8 @@ async def connected(base_url: str, model: str, options: Mapping[str, Any], key: 
     base = base_url.rstrip("/")
     base = base if base.endswith("/v1") else f"{base}/v1"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+    # A connection for every call: vLLM closes idle ones, and a call on one that is just being closed fails.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         yield Server(session, base, model, options)
