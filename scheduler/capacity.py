@@ -49,6 +49,7 @@ class Capacity:
     """Whether the engine says what runs and waits in it; its behaviour is not looked at then."""
     pace: float = 0.0
     """Nanoseconds a token, smoothed."""
+    _waiting: int = 0
     _settling: int = 0
     _round: Round = field(default_factory=Round)
     _before: tuple[int, float] | None = None
@@ -60,17 +61,19 @@ class Capacity:
     def measured(self, seen: BackendMeasured, ours: int) -> None:
         """The engine spoke. Others may use it, too: what they have there is not ours to give out.
 
-        With requests waiting inside, the seats that are taken are all there are. A KV cache that is nearly full means
-        fewer. Otherwise the limit grows, but only while it is what holds us back.
+        With requests waiting inside at two looks in a row, the seats that are taken are all there are: one look may
+        find what has just come, and gets its seat with the next step. A KV cache that is nearly full means fewer.
+        Otherwise the limit grows, but only while it is what holds us back.
         """
         self.told = True
+        waited, self._waiting = min(self._waiting, seen.waiting), seen.waiting
         others = max(0, seen.running + seen.waiting - ours)
         slack = max(1, seen.running // HEADROOM)
         if seen.kv_usage is not None and seen.kv_usage > KV_FULL:
             self._set(min(self.limit, SHRINK * seen.running - others))
-        elif seen.waiting > slack:
+        elif waited > slack:
             self._set(min(self.limit, seen.running + slack - others))
-        elif ours >= int(self.limit):
+        elif ours >= int(self.limit) and seen.waiting <= slack:
             self._set(self.limit + max(1.0, self.limit / HEADROOM))
 
     def full(self) -> None:

@@ -27,8 +27,17 @@ def measure(capacity, seats, times, *, others=0, kv=None):
 def test_seats_are_learned_from_what_waits_inside(seats, learned):
     """All seats taken and one in sixteen waiting, so that none is ever empty; never over the operator's bound."""
     capacity = Capacity(256, 256.0)
-    assert measure(capacity, seats, 1) == learned
+    assert measure(capacity, seats, 2) == learned
     assert learned <= max(measure(capacity, seats, 1) for _ in range(50)) <= min(256, learned * 1.1 + 1)
+
+
+def test_what_has_just_come_is_no_queue():
+    """Twelve run, and eight that were sent a moment ago wait for the next step: there are seats enough."""
+    capacity = Capacity(64, 64.0)
+    for _ in range(20):
+        capacity.measured(BackendMeasured("b", 12, 8), 20)
+        capacity.measured(BackendMeasured("b", 20, 0), 20)
+    assert capacity.limit == 64
 
 
 def test_an_engine_that_grew_is_found_out(hands):
@@ -52,7 +61,7 @@ def test_a_full_cache_shrinks_the_limit():
 
 def test_what_others_have_there_is_not_ours():
     """Another client holds half of the seats."""
-    assert measure(Capacity(256, 256.0), 32, 1, others=16) == 32 + 2 - 16
+    assert measure(Capacity(256, 256.0), 32, 2, others=16) == 32 + 2 - 16
 
 
 def test_a_refusal_for_want_of_room_backs_off():
