@@ -54,6 +54,8 @@ class Routes:
             return web.Response(body=refusal(error), status=error.status, content_type=JSON)
         try:
             return await (self._streamed(request, call) if call.asked.stream else _plain(call))
+        except ConnectionResetError:  # the client left before the head was sent, and nobody reads this
+            return web.Response()
         finally:
             self._service.leave(call)
 

@@ -185,8 +185,11 @@ class Service:
         self._plan()
 
     def _end(self, done: Done) -> None:
+        """A call is over; one whose client has left since then is told to nobody."""
         key = int(str(done.key))
-        call = self._calls.pop(key)
+        call = self._calls.pop(key, None)
+        if call is None:
+            return
         self._streams.pop(key, None)
         self.ended[call.ending] += 1
         cached = done.cached if self._tell_cached else None

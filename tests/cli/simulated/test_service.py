@@ -1,6 +1,7 @@
 """The engine in real time, without HTTP: whom it writes to, and what it does when they do not read."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 from cli.simulated.answers import Drawn, Family
@@ -82,6 +83,18 @@ async def test_whoever_leaves_makes_no_more_tokens() -> None:
     assert (gauges.running, gauges.kv_usage) == (0, 0)
     assert 0 < gauges.generation_tokens < 1000
     assert not service.ended
+
+
+async def test_whoever_leaves_when_all_is_over_and_not_told_holds_up_nobody() -> None:
+    """The engine has ended its call, and nobody has looked yet; the others' go on."""
+    service = Service(FAST, Drawn(Family()), asyncio.get_running_loop())
+    early, late = service.start(replace(ASKED, limit=5)), service.start(replace(ASKED, limit=60))
+    await asyncio.sleep(0.002)
+    time.sleep(0.02)  # noqa: ASYNC251 - the loop is busy elsewhere while the engine ends the call
+    service.leave(early)
+    async with asyncio.timeout(10):
+        assert (await late.over).completion == 60
+    assert not early.over.done()
 
 
 async def test_speed_divides_the_time() -> None:
