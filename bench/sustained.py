@@ -1,9 +1,9 @@
 """Dynasor's online study in virtual time: how many programs a second can be answered in time, and no worse?
 
-    python -m bench.online             # 20 to 40 minutes on two cores; writes docs/online.md
-    python -m bench.online --short     # one table, three policies: half a minute
+    python -m bench.sustained             # 20 to 40 minutes on two cores; writes docs/online.md
+    python -m bench.sustained --short     # one table, three policies: half a minute
 
-Every trial is kept in `bench/results/online/`, so that a run that was broken off goes on where it was.
+Every trial is kept in `bench/results/sustained/`, so that a run that was broken off goes on where it was.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from os import nice
 from pathlib import Path
 from typing import TypeVar
 
-from bench.online_found import Found, crossing
-from bench.online_page import write
-from bench.online_policies import CAP, MAIN, PARTS, POLICIES
+from bench.sustained_found import Found, crossing
+from bench.sustained_page import write
+from bench.sustained_policies import CAP, MAIN, PARTS, POLICIES
 from sim.attainment import Record, records
 from sim.baselines import baseline
 from sim.scenario import Cluster, Deadlines, Scenario, questions_of
@@ -29,7 +29,7 @@ from sim.workload import Workload, arrival_times, arriving, visitors
 
 J = TypeVar("J")
 T = TypeVar("T")
-RESULTS = Path("bench/results/online")
+RESULTS = Path("bench/results/sustained")
 TRACES = Path("bench/traces")
 TABLES: Mapping[str, float] = {
     "mcqa-exams-gpt35-cot": 45.0,

@@ -1,4 +1,4 @@
-"""What a trial of `bench.online` came to, and what a curve of them sustains."""
+"""What a trial of `bench.sustained` came to, and what a curve of them sustains."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The policies of `bench.online`: published ones, ours, and the parts of ours one by one."""
+"""The policies of `bench.sustained`: published ones, ours, and the parts of ours one by one."""
 
 from collections.abc import Mapping
 from typing import Any

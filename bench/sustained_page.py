@@ -1,10 +1,10 @@
-"""docs/online.md: the tables and plots of `bench.online`."""
+"""docs/online.md: the tables and plots of `bench.sustained`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.online_found import Found, crossing
-from bench.online_policies import MAIN, PARTS
+from bench.sustained_found import Found, crossing
+from bench.sustained_policies import MAIN, PARTS
 from cli.exports import matplotlib
 
 DOCS = Path("docs")
@@ -13,9 +13,9 @@ Spread = Mapping[tuple[str, str], Sequence[Found]]
 HEAD = """\
 # Programs a second, in time and no worse
 
-<!-- Written by `python -m bench.online`: change that, not this page. -->
+<!-- Written by `python -m bench.sustained`: change that, not this page. -->
 
-    python -m bench.online
+    python -m bench.sustained
 
 Dynasor's online study (arXiv 2412.20993, section 5) in virtual time: the gateway's own scheduler and strategies on a
 model of vLLM on one A100 with an 8B model (`sim/engine`), recorded answers of real models, Poisson arrivals, at most 20

@@ -1,0 +1,158 @@
+"""Two tenants, one of which floods: what the other notices of it.
+
+    python -m bench.tenants [--embedded]
+
+The light tenant asks at random times (Poisson) for half of its share of the engine. In turn, block by block and with
+the same programs at the same times, it is alone, or beside a tenant that asks for twenty times its own share. The same
+flood is also measured with nobody told apart: everyone without a key, in order of arrival. Latency is the client's;
+"wait" is the mean time of a sample until it has a slot, "run" until it ends.
+"""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from bench.children import MODEL, backends, child, gateway, table
+from bench.load import Arrival, Reply, Summary, play, poisson, summary
+from reasoner.questions import questions
+
+DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
+BAR = 1.25
+"""P90 beside the flood over P90 alone, at most."""
+FLOOD = 20.0
+"""Times its fair share that the flooding tenant asks for."""
+LIGHT = 0.5
+"""Part of its fair share that the light tenant asks for."""
+TENANTS = ("light", "flood")
+MODES = ("alone", "beside the flood", "beside the flood, nobody told apart")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An engine, and what is asked of it. `capacity` is samples a second that it can do when its slots are full."""
+
+    name: str
+    slots: int
+    capacity: float
+    samples: int
+    tokens: int
+    model: str = MODEL
+
+    def body(self, text: str) -> dict[str, Any]:
+        """A program of a fixed number of samples, all of them at once; under load it may get fewer."""
+        strategy = {"name": "self_consistency", "rule": "fixed", "width": self.samples, "spare": self.samples}
+        budget = {"max_samples": self.samples, "strategy": strategy, "max_seconds": 30, "include": ["trace"]}
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": text}],
+            "max_tokens": self.tokens,
+            "compute_budget": budget,
+        }
+
+    @property
+    def share(self) -> float:
+        """Programs a second that half of the engine can serve."""
+        return self.capacity / self.samples / 2
+
+
+def settings(setting: Setting, engine: str, *, apart: bool) -> str:
+    """The gateway's; with tenants, or without."""
+    tenants = [table("[tenants]", {"name": name, "keys": [name]}) for name in TENANTS] if apart else []
+    scheduling = table("scheduling", {} if apart else {"order": "first_come", "shed": False})
+    return "\n".join([scheduling, *tenants, engine])
+
+
+def block(setting: Setting, seconds: float, seed: int, *, flood: bool) -> list[Arrival]:
+    """Programs of one block: the light tenant's, which are the same in every mode, and those of the flood."""
+    asked = list(questions("held-out", 25, bins=(1, 2, 3, 4)).values())
+    arrivals = []
+    for tenant, times in (("light", LIGHT), ("flood", FLOOD))[: 1 + flood]:
+        dice = Random(f"{tenant} {seed}")
+        for at in poisson(times * setting.share, seconds, dice):
+            arrivals.append(Arrival(at, setting.body(dice.choice(asked).question), tenant, tenant))
+    return sorted(arrivals, key=lambda arrival: arrival.at)
+
+
+async def measure(setting: Setting, engine: str, options: argparse.Namespace) -> dict[str, list[Reply]]:
+    """Every mode in turn, as many times as there are blocks; the first seconds of a block are warm-up."""
+    replies: dict[str, list[Reply]] = {mode: [] for mode in MODES}
+    for seed in range(options.blocks):
+        for mode in MODES:
+            arrivals = block(setting, options.seconds, seed, flood=mode != MODES[0])
+            async with gateway(settings(setting, engine, apart=mode != MODES[2])) as running:
+                came = await play(running.root, arrivals)
+            replies[mode] += [reply for reply in came if reply.at > options.seconds / 4]
+            print(f"block {seed + 1}, {mode}: {len(came)} programs", flush=True)
+    return replies
+
+
+def rows(replies: Mapping[str, Sequence[Reply]]) -> Iterator[tuple[str, str, Summary]]:
+    """Mode, tenant, figures."""
+    for mode, came in replies.items():
+        for tenant in TENANTS:
+            found = summary(came, lambda reply, name=tenant: reply.name == name)  # type: ignore[misc]
+            if found.programs:
+                yield mode, tenant, found
+
+
+def report(setting: Setting, replies: Mapping[str, Sequence[Reply]]) -> str:
+    """A table in Markdown, and the ratio that counts."""
+    lines = [
+        f"{setting.name}:",
+        "",
+        "| | tenant | programs | answered | P50, s | P90, s | P99, s | samples | wait, s | run, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    found = {(mode, tenant): each for mode, tenant, each in rows(replies)}
+    for (mode, tenant), each in found.items():
+        times = f"{each.p50:.2f} | {each.p90:.2f} | {each.p99:.2f}"
+        mean = f"{each.samples:.1f} | {each.waited:.2f} | {each.ran:.2f}"
+        lines.append(f"| {mode} | {tenant} | {each.programs} | {each.answered} | {times} | {mean} |")
+    alone, beside = found[MODES[0], "light"], found[MODES[1], "light"]
+    ratio = beside.p90 / alone.p90
+    verdict = "within" if ratio <= BAR else "over"
+    return "\n".join([*lines, "", f"P90 of the light tenant: {ratio:.2f} times that of being alone, {verdict} {BAR}"])
+
+
+async def run(options: argparse.Namespace) -> None:
+    """On the engine that was chosen."""
+    async with AsyncExitStack() as stack:
+        if options.embedded:
+            setting = Setting("reasoner-small on the embedded engine", 16, options.capacity, 4, 600, "reasoner-small")
+            embedded = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": 16, "context": 1024}
+            models = {"name": setting.model, "backend": "demo"}
+            engine = table("[backends]", embedded) + table("[models]", models)
+        else:
+            setting = Setting("simulated H100 with an 8B model", options.slots, options.capacity, 8, 1000)
+            answers = "accuracy=0.6,tokens=300,sigma=0.5"
+            flags = [f"--max-num-seqs={options.slots}", f"--speed={options.speed}", f"--answers={answers}"]
+            engine_process = await stack.enter_async_context(child("simulate-backend", *flags))
+            engine = backends([engine_process.root], slots=options.slots, stream_interval=32, continuous_usage=True)
+        replies = await measure(setting, engine, options)
+    print(report(setting, replies))
+    kept = {mode: [asdict(reply) | {"text": ""} for reply in came] for mode, came in replies.items()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"setting": asdict(setting), "replies": kept}), encoding="utf-8")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.tenants", description=__doc__)
+    parser.add_argument("--embedded", action="store_true", help="the demonstration's engine instead of a simulated one")
+    parser.add_argument("--slots", type=int, default=64, help="of the simulated engine (default %(default)s)")
+    parser.add_argument("--speed", type=float, default=2.0, help="of the simulated engine (default %(default)s)")
+    parser.add_argument("--capacity", type=float, default=56.0, help="samples a second it can do (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of one block (default %(default)s)")
+    parser.add_argument("--blocks", type=int, default=2, help="of each mode (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/tenants.json"))
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
