@@ -7,6 +7,8 @@ from scheduler.events import BackendMeasured
 
 HEADROOM = 16
 """An engine whose seats are taken keeps one request in so many waiting, so that no seat is ever empty."""
+LOOKS = 3
+"""At so many looks in a row something must wait inside an engine before that is a queue."""
 KV_FULL = 0.95
 """Share of the KV cache above which an engine begins to preempt what runs."""
 SHRINK = 0.9
@@ -49,7 +51,8 @@ class Capacity:
     """Whether the engine says what runs and waits in it; its behaviour is not looked at then."""
     pace: float = 0.0
     """Nanoseconds a token, smoothed."""
-    _waiting: int = 0
+    _queued: int = 0
+    _seats: int = 0
     _settling: int = 0
     _round: Round = field(default_factory=Round)
     _before: tuple[int, float] | None = None
@@ -61,19 +64,20 @@ class Capacity:
     def measured(self, seen: BackendMeasured, ours: int) -> None:
         """The engine spoke. Others may use it, too: what they have there is not ours to give out.
 
-        With requests waiting inside at two looks in a row, the seats that are taken are all there are: one look may
-        find what has just come, and gets its seat with the next step. A KV cache that is nearly full means fewer.
+        With requests waiting inside at every one of `LOOKS` looks, the seats that are taken are all there are: one look
+        may find what has just come, and gets its seat with the next step. A KV cache that is nearly full means fewer.
         Otherwise the limit grows, but only while it is what holds us back.
         """
         self.told = True
-        waited, self._waiting = min(self._waiting, seen.waiting), seen.waiting
         others = max(0, seen.running + seen.waiting - ours)
         slack = max(1, seen.running // HEADROOM)
+        self._queued = self._queued + 1 if seen.waiting > slack else 0
+        self._seats = max(self._seats, seen.running) if self._queued > 1 else seen.running
         if seen.kv_usage is not None and seen.kv_usage > KV_FULL:
             self._set(min(self.limit, SHRINK * seen.running - others))
-        elif waited > slack:
-            self._set(min(self.limit, seen.running + slack - others))
-        elif ours >= int(self.limit) and seen.waiting <= slack:
+        elif self._queued >= LOOKS:
+            self._set(min(self.limit, self._seats + slack - others))
+        elif ours >= int(self.limit) and not self._queued:
             self._set(self.limit + max(1.0, self.limit / HEADROOM))
 
     def full(self) -> None:

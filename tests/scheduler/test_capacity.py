@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.capacity import Capacity
+from scheduler.capacity import LOOKS, Capacity
 from scheduler.events import BackendMeasured, RequestSubmitted
 from scheduler.policy import Policy
 
@@ -27,7 +27,7 @@ def measure(capacity, seats, times, *, others=0, kv=None):
 def test_seats_are_learned_from_what_waits_inside(seats, learned):
     """All seats taken and one in sixteen waiting, so that none is ever empty; never over the operator's bound."""
     capacity = Capacity(256, 256.0)
-    assert measure(capacity, seats, 2) == learned
+    assert measure(capacity, seats, LOOKS) == learned
     assert learned <= max(measure(capacity, seats, 1) for _ in range(50)) <= min(256, learned * 1.1 + 1)
 
 
@@ -35,7 +35,8 @@ def test_what_has_just_come_is_no_queue():
     """Twelve run, and eight that were sent a moment ago wait for the next step: there are seats enough."""
     capacity = Capacity(64, 64.0)
     for _ in range(20):
-        capacity.measured(BackendMeasured("b", 12, 8), 20)
+        for _ in range(LOOKS - 1):
+            capacity.measured(BackendMeasured("b", 12, 8), 20)
         capacity.measured(BackendMeasured("b", 20, 0), 20)
     assert capacity.limit == 64
 
@@ -61,7 +62,7 @@ def test_a_full_cache_shrinks_the_limit():
 
 def test_what_others_have_there_is_not_ours():
     """Another client holds half of the seats."""
-    assert measure(Capacity(256, 256.0), 32, 2, others=16) == 32 + 2 - 16
+    assert measure(Capacity(256, 256.0), 32, LOOKS, others=16) == 32 + 2 - 16
 
 
 def test_a_refusal_for_want_of_room_backs_off():
