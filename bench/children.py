@@ -90,9 +90,7 @@ async def redis(cores: str = "") -> AsyncIterator[str]:
         options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", folder]
         process = await asyncio.create_subprocess_exec(*pinned, program, *options, stdout=asyncio.subprocess.DEVNULL)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while not socket.exists():
-                    await asyncio.sleep(0.02)
+            await asyncio.to_thread(_wait_for, socket)
             yield f"unix://{socket}"
         finally:
             await _stop(process)
