@@ -33,11 +33,11 @@ auto*: strategy `auto` at its default price.
 """
 
 
-def write(curves: Curves, spread: Spread) -> None:
+def write(curves: Curves, spread: Spread, scales: Sequence[tuple[str, str, float, float]]) -> None:
     """The page and its plots."""
     tables = list(dict.fromkeys(table for table, _, difficulty in curves if difficulty == "none"))
     lines = [HEAD, *sustained(curves, tables), *times(curves, tables)]
-    lines += [*oracle(curves), *parts(curves), *overload(spread, tables)]
+    lines += [*tightest(scales), *oracle(curves), *parts(curves), *overload(spread, tables)]
     if spread:
         draw(spread, tables, DOCS / "online.png")
         lines += ["\n![In time, accuracy and latency over the rate](online.png)"]
@@ -81,6 +81,20 @@ def times(curves: Curves, tables: Sequence[str]) -> Iterator[str]:
         )
 
 
+def tightest(scales: Sequence[tuple[str, str, float, float]]) -> Iterator[str]:
+    """The tightest deadlines at one rate."""
+    if not scales:
+        return
+    yield "\n## Tightest deadlines\n"
+    yield "Scale of the deadlines that is still kept (90 % in time, half a point lost at most) at four fifths of what"
+    yield "fixed budgets in engine order sustain; each scale tried is three quarters of the one before.\n"
+    yield _row(["answers", "rate", *MAIN])
+    yield _rule(2 + len(MAIN))
+    for table, rate in dict.fromkeys((table, rate) for table, _, rate, _ in scales):
+        own = {name: scale for where, name, _, scale in scales if where == table}
+        yield _row([table, f"{rate:.2f}", *[f"{own[name]:.2f}" for name in MAIN]])
+
+
 def _ratio(rate: float, base: float) -> str:
     return f"{rate / base:.2f}" if base else "-"
 
@@ -102,6 +116,8 @@ def oracle(curves: Curves) -> Iterator[str]:
 def parts(curves: Curves) -> Iterator[str]:
     """Each part alone, and ours less each part."""
     tables = list(dict.fromkeys(table for table, name, _ in curves if name in PARTS))
+    if not tables:
+        return
     yield "\n## Part by part\n"
     yield "Sustained programs a second; shortest job first by itself, our stopping rule by itself (as samples complete,"
     yield "the rest aborted), and ours less one part.\n"
@@ -113,6 +129,8 @@ def parts(curves: Curves) -> Iterator[str]:
 
 def overload(spread: Spread, tables: Sequence[str]) -> Iterator[str]:
     """From light load to twice what ours sustains."""
+    if not spread:
+        return
     yield "\n## From light load to overload\n"
     yield "Up to twice what ours sustains. **admitted, in time**: of those that were not refused (429, at once).\n"
     head = "answers, policy|rate|in time|admitted, in time|refused|change, points|tokens|P50|P90|P99|degraded|price"
