@@ -5,9 +5,9 @@
 Both modes run in turn, block by block, with the same questions at the same times (Poisson), on the same two servers
 (the CPU build, tests/vllm/install.sh; the demonstration model). Every program has a deadline. The baseline draws
 `--fixed` samples of each program in order of arrival, and sheds nothing; ours is the preset `auto` under the default
-scheduling. A program attains its deadline if its answer is there in time, right or wrong; accuracy is of all programs, answered or
-not. The rate that is sustained is the highest one at which nine programs in ten attain it. Arrivals, latencies and the
-lengths of all samples go to the results, for a simulation of the same run.
+scheduling. A program attains its deadline if its answer is there in time, right or wrong; accuracy is of all programs,
+answered or not. The rate that is sustained is the highest one at which nine programs in ten attain it. Arrivals,
+latencies and the lengths of all samples go to the results, for a simulation of the same run.
 """
 
 import argparse

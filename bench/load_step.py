@@ -23,7 +23,7 @@ import matplotlib
 from matplotlib import pyplot
 
 from bench.children import MODEL, backends, child, gateway
-from bench.load import Arrival, Reply, play, poisson, scrape, summary
+from bench.load import Arrival, Reply, Summary, play, poisson, scrape, summary
 
 NAMES = ("quorate_compute_price", "quorate_pressure", "quorate_samples_queued", "quorate_samples_in_flight")
 LOOK_SECONDS = 0.25
@@ -120,6 +120,11 @@ def falls_to_zero(seen: Sequence[Seen], since: float) -> float | None:
     return 0.0
 
 
+def of(replies: Sequence[Reply], part: str) -> Summary:
+    """The figures of one part of the load."""
+    return summary(replies, lambda reply: reply.name == part)
+
+
 def report(options: argparse.Namespace, replies: Sequence[Reply], seen: Sequence[Seen]) -> str:
     """Figures in Markdown."""
     lines = [
@@ -127,7 +132,7 @@ def report(options: argparse.Namespace, replies: Sequence[Reply], seen: Sequence
         "|---|---|---|---|---|---|---|",
     ]
     for name in (IDLE, STEP, AFTER):
-        found = summary(replies, lambda reply, name=name: reply.name == name)  # type: ignore[misc]
+        found = of(replies, name)
         stops = ", ".join(f"{stop} {count}" for stop, count in Counter(found.stops).most_common())
         times = f"{found.p50:.2f} | {found.p90:.2f} | {found.samples:.1f}"
         lines.append(f"| {name} | {found.programs} | {found.answered} | {times} | {stops} |")
@@ -179,7 +184,8 @@ def main() -> None:
     replies, seen = asyncio.run(run(options))
     print(report(options, replies, seen))
     plot(options, seen, options.plot)
-    kept = {"replies": [asdict(each) | {"text": ""} for each in replies], "seen": [asdict(each) for each in seen]}
+    parts = {name: asdict(of(replies, name)) for name in (IDLE, STEP, AFTER)}
+    kept = {"parts": parts, "seen": [asdict(each) for each in seen]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(kept), encoding="utf-8")
 

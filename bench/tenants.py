@@ -11,7 +11,7 @@ flood is also measured with nobody told apart: everyone without a key, in order 
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,11 +92,16 @@ async def measure(setting: Setting, engine: str, options: argparse.Namespace) ->
     return replies
 
 
+def sent_by(tenant: str) -> Callable[[Reply], bool]:
+    """Whether a reply is one of this tenant's."""
+    return lambda reply: reply.name == tenant
+
+
 def rows(replies: Mapping[str, Sequence[Reply]]) -> Iterator[tuple[str, str, Summary]]:
     """Mode, tenant, figures."""
     for mode, came in replies.items():
         for tenant in TENANTS:
-            found = summary(came, lambda reply, name=tenant: reply.name == name)  # type: ignore[misc]
+            found = summary(came, sent_by(tenant))
             if found.programs:
                 yield mode, tenant, found
 
@@ -136,9 +141,9 @@ async def run(options: argparse.Namespace) -> None:
             engine = backends([engine_process.root], slots=options.slots, stream_interval=32, continuous_usage=True)
         replies = await measure(setting, engine, options)
     print(report(setting, replies))
-    kept = {mode: [asdict(reply) | {"text": ""} for reply in came] for mode, came in replies.items()}
+    found = [{"mode": mode, "tenant": tenant, **asdict(each)} for mode, tenant, each in rows(replies)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"setting": asdict(setting), "replies": kept}), encoding="utf-8")
+    options.out.write_text(json.dumps({"setting": asdict(setting), "rows": found}, indent=1), encoding="utf-8")
 
 
 def main() -> None:
