@@ -36,10 +36,19 @@ class Found:
         return min(self.attainment - GOAL, self.change + ALLOWED)
 
 
-def crossing(curve: Sequence[Found], margin: Callable[[Found], float] = lambda each: each.margin) -> float:
-    """The rate at which the margin falls below 0, linear between the trials around it; 0 where it never holds."""
+def crossing(curve: Sequence[Found]) -> float:
+    """The rate up to which both hold, deadlines and accuracy; 0 where not even the lowest rate keeps them."""
+    return min(
+        _crossing(curve, lambda each: each.attainment - GOAL), _crossing(curve, lambda each: each.change + ALLOWED)
+    )
+
+
+def _crossing(curve: Sequence[Found], margin: Callable[[Found], float]) -> float:
+    """Where the margin falls below 0, linear between the trials around it; the highest rate where it never does."""
+    if not curve or margin(curve[0]) < 0:
+        return 0.0
     for lower, upper in pairwise(curve):
         a, b = margin(lower), margin(upper)
         if a >= 0 > b:
             return lower.rate + (upper.rate - lower.rate) * a / (a - b)
-    return curve[-1].rate if curve and margin(curve[-1]) >= 0 else 0.0
+    return curve[-1].rate
