@@ -1,6 +1,6 @@
 """Two tenants, one of which floods: what the other notices of it.
 
-    python -m bench.tenants [--embedded]
+    python -m bench.tenants [--engine embedded | --engine vllm | --engine virtual]
 
 The light tenant asks at random times (Poisson) for half of its share of the engine. In turn, block by block and with
 the same programs at the same times, it is alone, or beside a tenant that asks for twenty times its own share. The same
@@ -12,15 +12,17 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from bench import tenants_simulated
 from bench.children import MODEL, backends, child, gateway, table
 from bench.load import Arrival, Reply, Summary, play, poisson, summary
 from reasoner.questions import questions
+from tests.vllm import server as vllm
 
 DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
 BAR = 1.25
@@ -30,6 +32,7 @@ FLOOD = 20.0
 LIGHT = 0.5
 """Part of its fair share that the light tenant asks for."""
 TENANTS = ("light", "flood")
+ENGINES = ("simulated", "embedded", "vllm", "virtual")
 MODES = ("alone", "beside the flood", "beside the flood, nobody told apart")
 
 
@@ -125,20 +128,40 @@ def report(setting: Setting, replies: Mapping[str, Sequence[Reply]]) -> str:
     return "\n".join([*lines, "", f"P90 of the light tenant: {ratio:.2f} times that of being alone, {verdict} {BAR}"])
 
 
-async def run(options: argparse.Namespace) -> None:
+def embedded(options: argparse.Namespace, _: str) -> tuple[Setting, str]:
+    """The demonstration's engine, in a process of the gateway's."""
+    slots = options.slots or 16
+    setting = Setting(
+        "reasoner-small on the embedded engine", slots, options.capacity or 16.0, 4, 600, DEMO.parent.name
+    )
+    engine = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": slots, "context": 1024}
+    return setting, table("[backends]", engine) + table("[models]", {"name": setting.model, "backend": "demo"})
+
+
+def simulated(options: argparse.Namespace, root: str) -> tuple[Setting, str]:
+    """`quorate simulate-backend`, which listens there."""
+    slots = options.slots or 64
+    setting = Setting("simulated H100 with an 8B model", slots, options.capacity or 56.0, 8, 1000)
+    return setting, backends([root], slots=slots, stream_interval=32, continuous_usage=True)
+
+
+def real(options: argparse.Namespace, root: str) -> tuple[Setting, str]:
+    """Real vLLM, which listens there."""
+    slots = options.slots or 16
+    setting = Setting("reasoner-small on vLLM", slots, options.capacity or 18.0, 4, 600, vllm.MODEL.name)
+    flags = {"priority": True, "stream_interval": 8, "continuous_usage": True}
+    return setting, backends([root], model=setting.model, slots=slots, **flags)
+
+
+async def run(options: argparse.Namespace, root: str) -> None:
     """On the engine that was chosen."""
     async with AsyncExitStack() as stack:
-        if options.embedded:
-            setting = Setting("reasoner-small on the embedded engine", 16, options.capacity, 4, 600, "reasoner-small")
-            embedded = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": 16, "context": 1024}
-            models = {"name": setting.model, "backend": "demo"}
-            engine = table("[backends]", embedded) + table("[models]", models)
-        else:
-            setting = Setting("simulated H100 with an 8B model", options.slots, options.capacity, 8, 1000)
+        if options.engine == "simulated":
+            flags = [f"--max-num-seqs={options.slots or 64}", f"--speed={options.speed}"]
             answers = "accuracy=0.6,tokens=300,sigma=0.5"
-            flags = [f"--max-num-seqs={options.slots}", f"--speed={options.speed}", f"--answers={answers}"]
-            engine_process = await stack.enter_async_context(child("simulate-backend", *flags))
-            engine = backends([engine_process.root], slots=options.slots, stream_interval=32, continuous_usage=True)
+            process = await stack.enter_async_context(child("simulate-backend", *flags, f"--answers={answers}"))
+            root = process.root
+        setting, engine = {"simulated": simulated, "embedded": embedded, "vllm": real}[options.engine](options, root)
         replies = await measure(setting, engine, options)
     print(report(setting, replies))
     found = [{"mode": mode, "tenant": tenant, **asdict(each)} for mode, tenant, each in rows(replies)]
@@ -149,14 +172,23 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.tenants", description=__doc__)
-    parser.add_argument("--embedded", action="store_true", help="the demonstration's engine instead of a simulated one")
-    parser.add_argument("--slots", type=int, default=64, help="of the simulated engine (default %(default)s)")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="(default %(default)s)")
+    parser.add_argument("--slots", type=int, help="of the engine (default: 64 simulated, 16 others)")
     parser.add_argument("--speed", type=float, default=2.0, help="of the simulated engine (default %(default)s)")
-    parser.add_argument("--capacity", type=float, default=56.0, help="samples a second it can do (default %(default)s)")
+    parser.add_argument("--capacity", type=float, help="samples a second that the engine can do (default: 56, 16, 18)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of one block (default %(default)s)")
     parser.add_argument("--blocks", type=int, default=2, help="of each mode (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/tenants.json"))
-    asyncio.run(run(parser.parse_args()))
+    parser.add_argument("--out", type=Path, help="(default: bench/results/tenants-ENGINE.json)")
+    options = parser.parse_args()
+    options.out = options.out or Path(f"bench/results/tenants-{options.engine}.json")
+    if options.engine == "virtual":
+        tenants_simulated.run(options.out)
+        return
+    with ExitStack() as stack:
+        root = ""
+        if options.engine == "vllm":
+            root = stack.enter_context(vllm.serving(vllm.MODEL, served_model_name=vllm.MODEL.name)).url
+        asyncio.run(run(options, root))
 
 
 if __name__ == "__main__":

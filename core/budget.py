@@ -111,7 +111,7 @@ class Ledger:
         return gone
 
     def waste(self, usage: Usage) -> None:
-        """An attempt ended that was on nobody's account."""
+        """An attempt on nobody's account has made this much more; less than nothing where it comes onto one."""
         self.lost += usage
         self._completion += usage.completion
 

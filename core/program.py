@@ -236,6 +236,11 @@ class Program:
             self._keep_furthest()
         self._port.wake()
 
+    def spent(self) -> None:
+        """Tokens were made on no request's account: ends the sampling when the token budget is spent."""
+        if self._cut_if_exhausted():
+            self._port.wake()
+
     def deliver(self, sample: Sample) -> None:
         """A request ended by itself."""
         entry = self._forget(sample.index)

@@ -57,6 +57,9 @@ class Usage:
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.reasoning + other.reasoning)
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(self.prompt - other.prompt, self.completion - other.completion, self.reasoning - other.reasoning)
+
 
 @dataclass(frozen=True, slots=True)
 class Confidence:

@@ -168,14 +168,14 @@ class Writer:
         counts, count = [], total.start
         if total.packs:
             amount, size = total.packs
-            self.write("1. ")
-            self.write(f"starts {amount}*{size}: ")
+            self.write("1.")
+            self.write(f" starts {amount}*{size}: ")
             count = self.equation(amount, "*", size)
             counts.append(count)
             self.write(".\n")
         for number, change in enumerate(changes, len(counts) + 1):
-            self.write(f"{number}. ")
-            self.write(f"{change.head}: ")
+            self.write(f"{number}.")
+            self.write(f" {change.head}: ")
             count = self.change(count, change, way)
             counts.append(count)
             self.write(".\n")

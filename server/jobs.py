@@ -80,6 +80,8 @@ class Attempt:
     closed: int | None = None
     error: BackendError | None = None
     assembly: Assembly = field(default_factory=Assembly)
+    aside: Usage = field(default_factory=Usage)
+    """What of it counts as lost, since another attempt is on the request's account (`server.attempts`)."""
     task: Task[None] | None = None
 
     def cancel(self) -> None:

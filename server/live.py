@@ -24,6 +24,7 @@ from scheduler.events import (
 from server.accounts import token_fates
 from server.answers import AnswerReader
 from server.assembly import Assembly, first_choice, outcome_of
+from server.attempts import Accounts
 from server.backends.base import Backend, Call
 from server.calls import Dialect, comes_whole, prefix_of, upstream_call
 from server.faults import bare, is_fault, log_failures, passing
@@ -57,6 +58,7 @@ class LiveProgram:
         self._job = job
         self._sink = sink
         self._program = Program(job.id, job.prompt, job.plan.budget, self, job.profile)
+        self._accounts = Accounts(self._program)
         self._records: dict[int, Record] = {}
         self._answers: list[str] = list(job.known)
         self._reading = asyncio.Lock()
@@ -133,15 +135,8 @@ class LiveProgram:
         elif record.open:
             return
         else:
-            self._lose(record)
             self._host.metrics.scheduling.retried(max(record.attempts.items())[1].backend.name)
-        record.assembly = attempt.assembly
-
-    def _lose(self, record: Record) -> None:
-        """What is on the request's account came to nothing."""
-        index, ledger = record.request.index, self._program.ledger
-        ledger.progress(index, record.assembly.usage)
-        record.lost += ledger.lose(index)
+        self._accounts.account(record, attempt)
 
     def cancel(self, index: int, number: int) -> None:
         """This attempt is not needed any more."""
@@ -247,10 +242,9 @@ class LiveProgram:
         self._close(attempt)
         others = record.open
         if others and record.assembly is attempt.assembly:
-            self._lose(record)
-            record.assembly = others[0].assembly
+            self._accounts.account(record, others[0])
         elif others:
-            self._waste(record, attempt)
+            self._accounts.waste(record, attempt)
         index, tokens = record.request.index, attempt.assembly.usage.completion
         self._host.handle(RequestFailed(self._job.id, index, attempt.number, is_fault(attempt.error), tokens))
 
@@ -263,14 +257,14 @@ class LiveProgram:
         attempt.assembly = Assembly(keep=not self._job.plain and not request.relay, reader=reader)
         if len(record.open) == 1:
             record.assembly = attempt.assembly
-        # else nobody asks before the end, or the abort
+        # with neither, nobody asks before the end, or the abort
         watched = self._job.plan.budget.max_tokens is not None or request.every is not None
         async with backend.stream(call) as chunks:
             self._sink.accepted()
             async for chunk in chunks:
                 attempt.assembly.add(chunk)
-                if watched and record.assembly is attempt.assembly:
-                    self._program.progress(request.index, attempt.assembly.usage)
+                if watched:
+                    self._accounts.meter(record, attempt)
                 if request.relay:
                     await self._show(record, attempt)
                     await self._sink.relay(chunk if reader is None else reader.visible(chunk))
@@ -308,9 +302,7 @@ class LiveProgram:
         """Of the attempts at a request this one counts; the account is its own from now on."""
         if len(record.open) > 1 and record.shown is None:
             self._host.metrics.scheduling.hedged("lost" if attempt.number == min(record.attempts) else "won")
-        if record.assembly is not attempt.assembly:
-            self._lose(record)
-            record.assembly = attempt.assembly
+        self._accounts.account(record, attempt)
 
     async def _conclude(self, record: Record) -> Sample:
         """A stream that ended properly, as a sample. Only a whole, non-empty answer may vote."""
@@ -347,18 +339,12 @@ class LiveProgram:
         if record.assembly is attempt.assembly and record.sample is not None:
             outcome = record.sample.outcome
         elif attempt.error is None:
-            self._waste(record, attempt)
+            self._accounts.waste(record, attempt)
         seconds = ((attempt.closed or now) - attempt.started) / NANOS
         metrics.sample_ended(self._job.model, attempt.backend.name, outcome.value, seconds)
         if outcome is Outcome.ABORTED and record.ended is not None:
             metrics.sample_aborted_closed(attempt.backend.name, (now - record.ended) / NANOS)
         attempt.task = None
-
-    def _waste(self, record: Record, attempt: Attempt) -> None:
-        """Tokens of an attempt that was never on the request's account."""
-        if record.assembly is not attempt.assembly:
-            record.lost += attempt.assembly.usage
-            self._program.ledger.waste(attempt.assembly.usage)
 
     def _hung_up(self, record: Record, attempt: Attempt, outcome: Outcome | None) -> None:
         """The upstream connection is closed: the time is no longer the engine's, the slot goes to the next. Once.

@@ -118,12 +118,14 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _by_tenant(fates: Sequence[Fate], scale: float) -> Mapping[str, Mapping[str, float]]:
-    """Programs, attainment and tokens of each tenant, where there are any."""
+    """Programs, attainment, tokens, and quantiles of the seconds to an answer of each tenant, where there are any."""
     found = {}
     for tenant in sorted({fate.tenant for fate in fates} - {""}):
         own = [fate for fate in fates if fate.tenant == tenant]
         kept = _share(own, [in_time(fate, scale) for fate in own])
         found[tenant] = {"programs": len(own), "attainment": kept, "tokens": _mean([fate.tokens for fate in own])}
+        times = sorted(fate.nanos / NANOS for fate in own if fate.nanos is not None)
+        found[tenant] |= {f"p{part}": percentile(times, part / 100) or 0.0 for part in (50, 90, 99) if times}
     return found
 
 
