@@ -173,6 +173,8 @@ def compared(model: str, options: argparse.Namespace) -> list[Row]:
         (options.timings / f"{model}.json").write_text(json.dumps(kept), encoding="utf-8")
     fitted = found.fitted()
     print(*report(fitted, scatter(found.runs)), sep="\n")
+    written = json.dumps(fitted.parameters.record(), indent=1) + "\n"
+    options.out.with_name(f"engine-{model}.json").write_text(written, encoding="utf-8")
     return [each.row(fitted.parameters) for each in trials]
 
 

@@ -4,10 +4,11 @@
 
 Both modes run in turn, block by block, with the same questions at the same times (Poisson), on the same two servers
 (the CPU build, tests/vllm/install.sh; the demonstration model). Every program has a deadline. The baseline draws
-`--fixed` samples of each program in order of arrival, and sheds nothing; ours is the preset `auto` under the default
-scheduling. A program attains its deadline if its answer is there in time, right or wrong; accuracy is of all programs,
-answered or not. The rate that is sustained is the highest one at which nine programs in ten attain it. Arrivals,
-latencies and the lengths of all samples go to the results, for a simulation of the same run.
+`--fixed` samples of each program in order of arrival, and sheds nothing; ours draws as many at most, by the default
+rule under the default scheduling. A program attains its deadline if its answer is there in time, right or wrong;
+accuracy is of all programs, answered or not. The rate that is sustained is the highest one at which nine programs in
+ten attain it. Arrivals, latencies and the lengths of all samples go to the results; `bench.live_predicted` says what the
+simulator makes of the same run.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def budget(mode: str, options: argparse.Namespace) -> dict[str, Any]:
     """What a program of this mode may spend."""
     common = {"max_seconds": options.deadline, "include": ["samples"]}
     if mode != MODES[0]:
-        return common
+        return {**common, "max_samples": options.fixed}
     strategy = {"name": "self_consistency", "rule": "fixed", "width": options.fixed, "spare": options.fixed}
     return {**common, "max_samples": options.fixed, "min_samples": options.fixed, "strategy": strategy}
 
@@ -182,6 +183,7 @@ def main() -> None:
     kept = {
         "fixed": options.fixed,
         "deadline": options.deadline,
+        "seconds": options.seconds,
         "rows": [asdict(row) for row in found],
         "blocks": [asdict(block) for block in blocks],
     }

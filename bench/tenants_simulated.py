@@ -38,7 +38,7 @@ def alone(scenario: Scenario) -> Scenario:
     quiet = replace(
         workload, tenants={LIGHT: workload.tenants[LIGHT]}, loads=tuple(load * part for load in workload.loads)
     )
-    return replace(scenario, workload=quiet, programs=max(200, round(scenario.programs * SHARE)), warmup=50)
+    return replace(scenario, workload=quiet, programs=max(200, round((scenario.programs or 0) * SHARE)), warmup=50)
 
 
 def sides(mode: str, rows: Sequence[Record]) -> list[Side]:
