@@ -22,10 +22,11 @@ check: .venv/.dev ## ruff, mypy, import-linter, contract tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest tests/contracts
 
-bench: .venv/.dev ## accuracy against tokens: on the embedded engine, and replayed (SHORT=1: fewer questions)
+bench: .venv/.dev ## accuracy against tokens on the embedded engine and replayed, sustained rates simulated (SHORT=1: fewer)
 	$(BIN)/python -m bench $(if $(SHORT),--short)
 	$(BIN)/python -m bench.rules $(if $(SHORT),--short)
 	$(BIN)/python -m bench.calibration $(if $(SHORT),--short)
+	$(BIN)/python -m bench.sustained $(if $(SHORT),--short)
 
 test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1: the essential ones)
 	@PYTHON=$(BIN)/python bash tests/vllm/install.sh; code=$$?; \

@@ -7,8 +7,8 @@ Both modes run in turn, block by block, with the same questions at the same time
 `--fixed` samples of each program in order of arrival, and sheds nothing; ours draws as many at most, by the default
 rule under the default scheduling. A program attains its deadline if its answer is there in time, right or wrong;
 accuracy is of all programs, answered or not. The rate that is sustained is the highest one at which nine programs in
-ten attain it. Arrivals, latencies and the lengths of all samples go to the results; `bench.live_predicted` says what the
-simulator makes of the same run.
+ten attain it. Arrivals, latencies and the lengths of all samples go to the results; `bench.live_predicted` says what
+the simulator makes of the same run.
 """
 
 import argparse
