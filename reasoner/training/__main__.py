@@ -1,0 +1,146 @@
+"""`python -m reasoner.training`: make the tokeniser, train a recipe, export a checkpoint."""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import torch
+
+from reasoner.training import checkpoint, tokens
+from reasoner.training.grow import grown
+from reasoner.training.loop import CHECKPOINT, GateMissedError, Trainer
+from reasoner.training.network import Llama
+from reasoner.training.recipe import Recipe
+
+RUNS = Path("reasoner/runs")
+FAILED, GATE_MISSED, INTERRUPTED = 1, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 3 where a gate was missed, 130 where training was stopped."""
+    args = _parser().parse_args(argv)
+    # The tokeniser would take every core for a few milliseconds of work.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except GateMissedError as error:
+        print(f"reasoner.training: gate missed: {error}", file=sys.stderr)
+        return GATE_MISSED
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"reasoner.training: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reasoner.training", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    tokenizer = commands.add_parser("tokenizer", help="train the tokeniser")
+    tokenizer.add_argument("out", type=Path, metavar="OUT", help="the tokenizer.json to write")
+    tokenizer.set_defaults(run=_tokenizer)
+    _add_train(commands.add_parser("train", help="train a recipe of reasoner/recipes.py"))
+    export = commands.add_parser("export", help="write a checkpoint for transformers, vLLM and llama.cpp")
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="its name becomes the model's")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the recipe")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and examples (0)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"the run's folder ({RUNS}/NAME-SEED)")
+    parser.add_argument("--tokenizer", type=Path, default=RUNS / "tokenizer.json", metavar="JSON")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--init", type=Path, metavar="CKPT", help="the model to begin with, grown if need be")
+    start.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of PyTorch (1)")
+    parser.set_defaults(run=_train)
+
+
+def _tokenizer(args: argparse.Namespace) -> int:
+    tokenizer = tokens.train(importlib.import_module("reasoner.recipes").tokenizer_text())
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    recipe = _recipe(args.name)
+    torch.set_num_threads(args.threads)
+    folder = args.out or RUNS / f"{recipe.name}-{args.seed}"
+    if not args.resume and (folder / CHECKPOINT).exists():
+        raise ValueError(f"{folder} holds a run already: --resume it, or name another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = tokens.load(args.tokenizer)
+    first = None if args.resume else _first_model(recipe, args.init or _ancestor(recipe, folder, args.seed))
+    with _stopped_by_signals() as stopped:
+        trainer = Trainer(recipe, tokenizer, folder, seed=args.seed, first=first, stopping=stopped.is_set)
+        if args.resume:
+            trainer.resume()
+        ended = trainer.run()
+    if not ended:
+        print("reasoner.training: stopped; --resume goes on from here", file=sys.stderr)
+    return 0 if ended else INTERRUPTED
+
+
+def _recipe(name: str) -> Recipe:
+    # By name, not by import: what the recipes train on is none of this package's business.
+    known: Mapping[str, Recipe] = importlib.import_module("reasoner.recipes").recipes()
+    if name not in known:
+        raise ValueError(f"no recipe called {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _ancestor(recipe: Recipe, folder: Path, seed: int) -> Path | None:
+    """The checkpoint that a recipe grows from: beside its own folder, of the same seed."""
+    if recipe.grown_from is None:
+        return None
+    name, _, stage = recipe.grown_from.partition("/")
+    return folder.parent / f"{name}-{seed}" / (f"{stage}.pt" if stage else CHECKPOINT)
+
+
+def _first_model(recipe: Recipe, path: Path | None) -> Llama | None:
+    """The model of a checkpoint, in the recipe's shape; None without one."""
+    if path is None:
+        return None
+    model = checkpoint.load(path).model()
+    return model if model.shape == recipe.shape else grown(model, recipe.shape)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is never torn; a second Ctrl-C ends at once."""
+    stopped = Event()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _export(args: argparse.Namespace) -> int:
+    # Here and not above: training needs neither of the two formats.
+    export_gguf, export_hf = (importlib.import_module(f"reasoner.training.export_{form}") for form in ("gguf", "hf"))
+    kept = checkpoint.load(args.checkpoint)
+    export_hf.export(kept, args.folder)
+    name = args.folder.resolve().name
+    export_gguf.export(kept, args.folder / "model-f16.gguf", "f16", name)
+    export_gguf.export(kept, args.folder / "model-q8_0.gguf", "q8_0", name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

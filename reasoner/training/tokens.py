@@ -1,0 +1,89 @@
+"""The tokeniser: a byte-level BPE trained on the models' own text, one token a digit.
+
+Its pre-tokeniser is Qwen2's, so that every engine that runs Qwen2 runs these models too.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from reasoner.examples import Example, text
+
+VOCABULARY = 1024
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CONTROL = (END_OF_TEXT, TURN_START, TURN_END)
+THOUGHT = ("<think>", "</think>")
+SPECIAL = (*CONTROL, *THOUGHT)
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An example in tokens: their numbers, and the weight of each in the loss."""
+
+    ids: list[int]
+    weights: list[float]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def train(lines: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
+    """A tokeniser whose merges come from `lines`; the same lines give the same tokeniser.
+
+    ValueError if there is too little text for `vocabulary` entries.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(_QWEN2), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+    if tokenizer.get_vocab_size() != vocabulary:
+        raise ValueError(f"the text yields {tokenizer.get_vocab_size()} tokens, not {vocabulary}")
+    return tokenizer
+
+
+def load(path: Path) -> Tokenizer:
+    """The tokeniser in a tokenizer.json; ValueError if there is none."""
+    if not path.is_file():
+        raise ValueError(f"no tokeniser at {path}: make it with `python -m reasoner.training tokenizer {path}`")
+    return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+
+
+def encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Row]:
+    """Each example in tokens, every segment encoded alone so that no token spans two weights."""
+    texts = [segment.text for example in examples for segment in example]
+    encodings = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
+    return [_row(example, encodings) for example in examples]
+
+
+def _row(example: Example, encodings: Iterator[Any]) -> Row:
+    row = Row([], [])
+    for segment in example:
+        ids = next(encodings).ids
+        row.ids.extend(ids)
+        row.weights.extend([segment.weight] * len(ids))
+    return row
+
+
+def check_segments(tokenizer: Tokenizer, example: Example) -> None:
+    """ValueError unless the segments alone give the tokens of the whole: a model writes the whole, not segments."""
+    alone = encode(tokenizer, [example])[0].ids
+    whole = tokenizer.encode(text(example), add_special_tokens=False).ids
+    if alone != whole:
+        at = next((i for i, (a, b) in enumerate(zip(alone, whole, strict=False)) if a != b), 0)
+        near = tokenizer.decode(whole[max(0, at - 8) : at + 4], skip_special_tokens=False)
+        raise ValueError(f"a segment ends inside a token of the whole, near {near!r}")
