@@ -39,9 +39,12 @@ _PUBLISHED = frozenset(problem.ledger() for problem in published())
 def split_of(problem: Problem) -> Split:
     """The one split the problem belongs to."""
     ledger = problem.ledger()
-    if ledger in _PUBLISHED:
-        return "held-out"
-    digest = hashlib.sha256(repr(ledger).encode()).digest()
+    return "held-out" if ledger in _PUBLISHED else split_of_key(ledger)
+
+
+def split_of_key(key: object) -> Split:
+    """The split of whatever has this key: a question without its words, whose `repr` says all that there is to it."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
     percent = int.from_bytes(digest[:8]) % 100
     return next(split for until, split in _UNTIL if percent < until)
 

@@ -4,6 +4,7 @@ The sentences are in `wording.toml`, which says what each of them does to the co
 (`plotted`), then told (`Teller`): in the present or the past, with names and pronouns, digits and words.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ def plotted(dice: Random, steps: int, scale: Scale) -> Plot:
     if start == "start_animals":
         start = "start_person"
     end = _one(dice, ENDS) if personal and steps > 1 else ""
+    if start in SECOND and start != "start_sum" and end:
+        end = "together" if steps == len((start, end)) else ""
     packs = (dice.randint(2, 9), dice.randint(2, 10)) if start == "start_pack" else None
     count = first = packs[0] * packs[1] if packs else dice.randint(3, scale.operand)
     changes: list[Change] = []
@@ -116,7 +119,8 @@ def plotted(dice: Random, steps: int, scale: Scale) -> Plot:
         changes.append(change)
         count = Sum(count, (change,)).answer
     if end:
-        last = _ending(dice, end, count, scale)
+        both = start in SECOND and start != "start_sum"
+        last = Change("add", first) if both else _ending(dice, end, count, scale)
         end = end if last else ""
         changes.append(last or _change(dice, "", count, scale, group))
     if not changes:
@@ -204,7 +208,7 @@ class Teller:
         if events and "." not in start[:-1] and not self._plot.end and self._dice.random() < IF:
             return self._in_one_sentence(start, events, ask)
         sentences = [start, *self._events(events)]
-        if self._plot.end in ("together", "ask_more"):
+        if self._plot.end in ("together", "ask_more") and not self._two:
             sentences.append(self._filled("together", m=self._plot.total.changes[-1].amount))
         elif self._plot.end == "share_each":
             sentences.append(self._shared)
@@ -213,7 +217,7 @@ class Teller:
                 sentences.insert(at, self._filler())
         if self._dice.random() < FILLED:
             sentences.insert(0, str(self._dice.choice(self._bank["joins"]["openers"])))
-        return " ".join(_capital(sentence) for sentence in (*sentences, ask))
+        return _capital(" ".join((*sentences, ask)))
 
     def _in_one_sentence(self, start: str, events: Sequence[Change], ask: str) -> str:
         clauses = [self._event(change).rstrip(".") for change in events]
@@ -354,5 +358,6 @@ class Teller:
         return spelled(value) if value < 100 and self._dice.random() < self._spelling else str(value)
 
 
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _capital(text: str) -> str:
+    """Every sentence begins with a capital letter; titles (Mr., Mrs.) are followed by one anyway."""
+    return re.sub(r"(^|[.?!] )([a-z])", lambda found: found[1] + found[2].upper(), text)

@@ -130,7 +130,13 @@ def draw(rng: random.Random, bin_: int) -> Problem:
 def generate(rng: random.Random, level: int, *, two_people: float | None = None, jitter: bool = False) -> Problem:
     """One problem of `level` (1-8). `two_people`: probability of two owners (default: the level's own share);
     `jitter`: vary the number of events by one, for training. KeyError for an unknown level."""
-    spec = LEVELS[level]
+    return generated(rng, LEVELS[level], level, two_people=two_people, jitter=jitter)
+
+
+def generated(
+    rng: random.Random, spec: Level, level: int = 0, *, two_people: float | None = None, jitter: bool = False
+) -> Problem:
+    """One problem as hard as `spec`, which need not be one of `LEVELS`; see `generate`."""
     count = max(1, spec.events + rng.choice([-1, 0, 0, 1])) if jitter else spec.events
     two = rng.random() < (spec.two_people if two_people is None else two_people)
     owners = rng.sample(NAMES, 2) if two else [rng.choice(NAMES)]

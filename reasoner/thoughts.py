@@ -72,10 +72,9 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a thought proceeds."""
+    """How a pass does its sums."""
 
     tens_first: bool = False
-    gains_first: bool = False
 
 
 def calculated(left: int, sign: str, right: int) -> int:
@@ -201,7 +200,9 @@ class Writer:
         return found
 
 
-def thought(total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True) -> tuple[Segment, ...]:
+def thought(
+    total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True, varied: bool = True
+) -> tuple[Segment, ...]:
     """What a model should learn to think; its last count is always right.
 
     Args:
@@ -209,21 +210,25 @@ def thought(total: Sum, dice: Random, *, checks: int | None = None, slips: bool 
         dice: Chance.
         checks: Redundant checks, at most 3; None: by chance. A slip that nobody saw gets one at least.
         slips: Whether there may be any.
+        varied: Whether it may go other ways than event by event, each sum in one step.
     """
     if checks is None:
         checks = dice.choices(range(len(NUMBERS_OF_CHECKS)), NUMBERS_OF_CHECKS)[0]
     writer = Writer(dice, slips=SLIPS if slips and dice.random() < SLIPPING else 0.0)
-    ordered = sorted_changes(total) if dice.random() < GAINS_FIRST else None
+    tens_first = TENS_FIRST if varied else 0.0
+    ordered = sorted_changes(total) if varied and dice.random() < GAINS_FIRST else None
     changes = ordered or total.changes
-    counts = writer.first(total, changes, Way(dice.random() < TENS_FIRST))
+    counts = writer.first(total, changes, Way(dice.random() < tens_first))
     for _ in range(max(checks, int(writer.overlooked))):
-        counts = writer.check(total, changes, counts, Way(dice.random() < TENS_FIRST))
+        counts = writer.check(total, changes, counts, Way(dice.random() < tens_first))
     return tuple(writer.segments)
 
 
-def example(question: str, total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True) -> Example:
-    """The whole of it, from the prompt to the answer."""
-    written = thought(total, dice, checks=checks, slips=slips)
+def example(
+    question: str, total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True, varied: bool = True
+) -> Example:
+    """The whole of it, from the prompt to the answer; see `thought`."""
+    written = thought(total, dice, checks=checks, slips=slips, varied=varied)
     return (Segment(prompt(question), 0.0), *written, Segment(CLOSED), Segment(answer(total.answer)))
 
 

@@ -1,0 +1,80 @@
+"""The demonstration models: shapes, stages and what gates them. `python -m reasoner.training train NAME` trains one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from random import Random
+
+from reasoner.examples import text
+from reasoner.mixtures import Mixture, probes
+from reasoner.training.recipe import Recipe, Stage
+from reasoner.training.shape import Shape
+
+TEXTS = 6000
+"""Examples from which the tokeniser's merges come."""
+TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
+SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
+LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=768, context=1280)
+EVERYTHING = Mixture(
+    stories=0.40,
+    ledgers=0.32,
+    puzzles=0.20,
+    drills=0.08,
+    steps={1: 0.12, 2: 0.30, 3: 0.28, 4: 0.12, 5: 0.08, 6: 0.06, 8: 0.04},
+    levels={1: 0.16, 2: 0.16, 3: 0.16, 4: 0.16, 5: 0.12, 6: 0.11, 7: 0.09, 8: 0.04},
+    bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
+    checks=(0.20, 0.35, 0.30, 0.15),
+)
+EASY = replace(
+    EVERYTHING,
+    stories=0.28,
+    ledgers=0.17,
+    puzzles=0.10,
+    drills=0.45,
+    steps={1: 0.25, 2: 0.35, 3: 0.25, 4: 0.10, 6: 0.05},
+    levels={1: 0.28, 2: 0.24, 3: 0.18, 4: 0.12, 5: 0.07, 6: 0.05, 7: 0.03, 8: 0.03},
+    bins={"o1": 0.35, "o2": 0.35, "o3": 0.20, "o4": 0.10},
+    checks=(0.6, 0.3, 0.1, 0.0),
+)
+READING = replace(
+    EASY,
+    stories=0.45,
+    ledgers=0.35,
+    puzzles=0.20,
+    drills=0.0,
+    levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
+    reading=True,
+)
+
+
+def recipes() -> Mapping[str, Recipe]:
+    """By name, each after the one that it grows from."""
+    made = (
+        Recipe("reasoner-tiny", TINY, stages(reading=0.85, sums=0.75, most=6_000_000), probes),
+        Recipe("reasoner-small", SMALL, stages(reading=0.95, sums=0.90, most=14_000_000), probes),
+        Recipe(
+            "reasoner-large",
+            LARGE,
+            (Stage("everything", EVERYTHING, 7_000_000, lr=0.012, embedding_lr=0.002, decay=0.6),),
+            probes,
+            grown_from="reasoner-small/sums",
+        ),
+    )
+    return {recipe.name: recipe for recipe in made}
+
+
+def stages(*, reading: float, sums: float, most: int) -> tuple[Stage, ...]:
+    """Reading first, arithmetic second, everything last, with the rate falling; `most`: tokens of the last one."""
+    read = {"reading": reading, "stories": reading - 0.05}
+    return (
+        Stage("reading", READING, 8_000_000, read, least_tokens=1_500_000),
+        Stage("sums", EASY, 10_000_000, {**read, "sums": sums}, least_tokens=2_500_000),
+        Stage("everything", EVERYTHING, most, decay=0.6),
+    )
+
+
+def tokenizer_text() -> Iterator[str]:
+    """What the tokeniser's merges come from: the questions and thoughts of all kinds."""
+    dice = Random("tokenizer")
+    for number in range(TEXTS):
+        mixture = READING if number % 3 == 0 else EVERYTHING
+        yield text(mixture(dice))
