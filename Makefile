@@ -1,9 +1,11 @@
-# serve test check bench test-vllm soak: each makes the environment it needs from pyproject.toml first.
+# serve test check bench test-vllm soak reasoner: each makes the environment it needs from pyproject.toml first.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
+RUNS := reasoner/runs
+TRAINING := .venv-reasoner/bin/python -m reasoner.training
 
-.PHONY: help serve test check bench test-vllm soak clean
+.PHONY: help serve test check bench test-vllm soak reasoner clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -37,6 +39,14 @@ test-vllm: .venv/.dev ## end-to-end tests against real vLLM on this CPU (SHORT=1
 soak: .venv/.dev ## every property test with 5,000 examples, a million programs with faults (SHORT=1: 500; 20,000)
 	$(BIN)/python -m pytest -m 'hypothesis and not vllm' --hypothesis-profile=soak$(if $(SHORT),-short) --timeout=1800
 	$(BIN)/quorate soak --programs $(if $(SHORT),20000,1000000)
+
+reasoner: .venv/bin/python ## the demonstration models from nothing: hours of one core; resumes; into reasoner/runs
+	@PYTHON=$(BIN)/python bash reasoner/training/install.sh
+	$(TRAINING) tokenizer $(RUNS)/tokenizer.json
+	@for name in $$($(TRAINING) recipes); do \
+	  run=$(RUNS)/$$name-0; resume=$$(test ! -e $$run/checkpoint.pt || echo --resume); \
+	  (set -x; $(TRAINING) train $$name --out $$run $$resume && $(TRAINING) export $$run/checkpoint.pt $(RUNS)/$$name) || exit; \
+	done
 
 clean: ## remove the environments and every cache
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build

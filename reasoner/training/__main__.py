@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
 import torch
 
@@ -22,9 +23,22 @@ RUNS = Path("reasoner/runs")
 FAILED, GATE_MISSED, INTERRUPTED = 1, 3, 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+class Book(Protocol):
+    """What is trained: the module `reasoner.recipes`, or what a test puts in its place."""
+
+    def recipes(self) -> Mapping[str, Recipe]:
+        """By name, each after the one that it grows from."""
+        ...
+
+    def tokenizer_text(self) -> Iterator[str]:
+        """What the tokeniser's merges come from; ends."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None, book: Book | None = None) -> int:
     """Run one command; returns the exit status: 3 where a gate was missed, 130 where training was stopped."""
     args = _parser().parse_args(argv)
+    args.book = book
     # The tokeniser would take every core for a few milliseconds of work.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run: Callable[[argparse.Namespace], int] = args.run
@@ -33,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateMissedError as error:
         print(f"reasoner.training: gate missed: {error}", file=sys.stderr)
         return GATE_MISSED
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"reasoner.training: {error}", file=sys.stderr)
         return FAILED
 
@@ -44,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer = commands.add_parser("tokenizer", help="train the tokeniser")
     tokenizer.add_argument("out", type=Path, metavar="OUT", help="the tokenizer.json to write")
     tokenizer.set_defaults(run=_tokenizer)
+    listing = commands.add_parser("recipes", help="print the recipes' names, each after the one that it grows from")
+    listing.set_defaults(run=_recipes)
     _add_train(commands.add_parser("train", help="train a recipe of reasoner/recipes.py"))
     export = commands.add_parser("export", help="write a checkpoint for transformers, vLLM and llama.cpp")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
@@ -64,15 +80,26 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_train)
 
 
+def _book(args: argparse.Namespace) -> Book:
+    # By name, not by import: what the recipes train on is none of this package's business.
+    book: Book = args.book or importlib.import_module("reasoner.recipes")
+    return book
+
+
 def _tokenizer(args: argparse.Namespace) -> int:
-    tokenizer = tokens.train(importlib.import_module("reasoner.recipes").tokenizer_text())
+    tokenizer = tokens.train(_book(args).tokenizer_text())
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     return 0
 
 
+def _recipes(args: argparse.Namespace) -> int:
+    print("\n".join(_book(args).recipes()))
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
-    recipe = _recipe(args.name)
+    recipe = _recipe(_book(args), args.name)
     torch.set_num_threads(args.threads)
     folder = args.out or RUNS / f"{recipe.name}-{args.seed}"
     if not args.resume and (folder / CHECKPOINT).exists():
@@ -90,9 +117,8 @@ def _train(args: argparse.Namespace) -> int:
     return 0 if ended else INTERRUPTED
 
 
-def _recipe(name: str) -> Recipe:
-    # By name, not by import: what the recipes train on is none of this package's business.
-    known: Mapping[str, Recipe] = importlib.import_module("reasoner.recipes").recipes()
+def _recipe(book: Book, name: str) -> Recipe:
+    known = book.recipes()
     if name not in known:
         raise ValueError(f"no recipe called {name!r}; there are {', '.join(known)}")
     return known[name]

@@ -37,13 +37,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Batches of a mixture, without end. `key` seeds it; `context` bounds an example, `step` a batch, in tokens."""
+    """Batches of a mixture, without end.
+
+    `key` seeds them; `context` bounds an example and `step` a batch, in tokens; `examples`: how many make a pool.
+    """
 
     mixture: Mixture
     tokenizer: Tokenizer
     key: str
     context: int
     step: int = 4096
+    examples: int = POOL
 
     def start(self, pool: int = 0, batch: int = 0) -> Iterator[tuple[Batch, int, int]]:
         """Batches from number `batch` of number `pool` on, each with the (pool, batch) that comes after it."""
@@ -57,10 +61,11 @@ class Stream:
     def _pool(self, number: int) -> list[list[Row]]:
         """The rows of each batch of one pool. ValueError if too many examples are longer than the context."""
         dice = random.Random(f"{self.key}/{number}")
-        rows = encode(self.tokenizer, [self.mixture(dice) for _ in range(POOL)])
+        rows = encode(self.tokenizer, [self.mixture(dice) for _ in range(self.examples)])
         fitting = [row for row in rows if len(row) <= self.context]
-        if POOL - len(fitting) > _MOST_TOO_LONG * POOL:
-            raise ValueError(f"{POOL - len(fitting)} of {POOL} examples exceed the context of {self.context} tokens")
+        left_out = len(rows) - len(fitting)
+        if left_out > _MOST_TOO_LONG * len(rows):
+            raise ValueError(f"{left_out} of {len(rows)} examples exceed the context of {self.context} tokens")
         batches = list(by_length(fitting, self.step))
         dice.shuffle(batches)
         return batches
