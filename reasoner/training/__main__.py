@@ -1,6 +1,7 @@
 """`python -m reasoner.training`: make the tokeniser, train a recipe, export a checkpoint."""
 
 import argparse
+import ctypes
 import importlib
 import os
 import signal
@@ -21,6 +22,8 @@ from reasoner.training.recipe import Recipe
 
 RUNS = Path("reasoner/runs")
 FAILED, GATE_MISSED, INTERRUPTED = 1, 3, 130
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Numbers of malloc.h."""
 
 
 class Book(Protocol):
@@ -101,6 +104,7 @@ def _recipes(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     recipe = _recipe(_book(args), args.name)
     torch.set_num_threads(args.threads)
+    _keep_freed_memory()
     folder = args.out or RUNS / f"{recipe.name}-{args.seed}"
     if not args.resume and (folder / CHECKPOINT).exists():
         raise ValueError(f"{folder} holds a run already: --resume it, or name another --out")
@@ -115,6 +119,17 @@ def _train(args: argparse.Namespace) -> int:
     if not ended:
         print("reasoner.training: stopped; --resume goes on from here", file=sys.stderr)
     return 0 if ended else INTERRUPTED
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep what is freed: by default each large tensor is new memory, zeroed page by page.
+
+    Saves about a tenth of the time. Only the GNU library has this switch.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _recipe(book: Book, name: str) -> Recipe:

@@ -20,7 +20,7 @@ Mixture = Callable[[random.Random], Example]
 POOL = 768
 """Examples drawn at once: enough that batches of like lengths hold unlike examples."""
 _PAD = 16
-"""Batches are padded to a multiple of this many tokens."""
+"""Inputs are padded to a multiple of this many tokens (targets are one later): odd lengths are several times slower."""
 _MOST_TOO_LONG = 0.05
 """The share of a pool that may exceed the context (and is left out) before the mixture is called wrong."""
 
@@ -72,10 +72,10 @@ class Stream:
 
 
 def by_length(rows: Sequence[Row], step: int) -> Iterator[list[Row]]:
-    """Rows of like lengths together, each group at most `step` tokens with its padding (but one row at least)."""
+    """Rows of like lengths together, each group at most `step` inputs with their padding (but one row at least)."""
     group: list[Row] = []
     for row in sorted(rows, key=len):
-        if group and _padded_length(row) * (len(group) + 1) > step:
+        if group and _inputs(row) * (len(group) + 1) > step:
             yield group
             group = []
         group.append(row)
@@ -83,13 +83,14 @@ def by_length(rows: Sequence[Row], step: int) -> Iterator[list[Row]]:
         yield group
 
 
-def _padded_length(row: Row) -> int:
-    return -(-len(row) // _PAD) * _PAD
+def _inputs(row: Row) -> int:
+    """Tokens, padding included, from which the next one is predicted: all but the last."""
+    return -(-(len(row) - 1) // _PAD) * _PAD
 
 
 def padded(rows: Sequence[Row]) -> Batch:
     """Rows as one batch."""
-    length = max(map(_padded_length, rows))
+    length = max(map(_inputs, rows)) + 1
     ids = [row.ids + [0] * (length - len(row)) for row in rows]
     weights = [row.weights + [0.0] * (length - len(row)) for row in rows]
     return Batch(torch.tensor(ids), torch.tensor(weights), sum(map(len, rows)))

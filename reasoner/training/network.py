@@ -11,6 +11,8 @@ from torch.nn import functional
 from reasoner.training.shape import NORM_EPSILON, Shape
 
 EMBEDDING_STD = 0.02
+_BLOCK = 128
+"""Queries that attend at once."""
 
 
 class Llama(nn.Module):
@@ -40,9 +42,12 @@ class Llama(nn.Module):
     def hidden(self, ids: Tensor) -> Tensor:
         """What the output head reads at each position. `ids`: token numbers (rows, length); gives (..., width)."""
         length = ids.shape[1]
-        x, turn = self.embedding(ids), (self.cos[:length], self.sin[:length])
+        computed_in = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.cos.dtype
+        turn = self.cos[:length, None].to(computed_in), self.sin[:length, None].to(computed_in)
+        mask = torch.full((length, length), -torch.inf, dtype=computed_in).triu(1)
+        x = self.embedding(ids)
         for block in self.blocks:
-            x = block(x, turn)
+            x = block(x, turn, mask)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -65,28 +70,49 @@ class Block(nn.Module):
         for name, (rows, columns) in shape.matrices.items():
             setattr(self, name, nn.Linear(columns, rows, bias=False))
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """The stream (rows, length, width) after this block. `turn`: cosine and sine of each position's angles."""
-        x = x + self.o(self._attend(self.attention_norm(x), turn))
-        y = self.feed_norm(x)
-        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
+        x = x + self.o(self._attend(self.attention_norm(x), turn, mask))
+        # Matrices that read the same are applied as one: half of the time of a narrow model is overhead.
+        gate, up = functional.linear(self.feed_norm(x), torch.cat((self.gate.weight, self.up.weight))).chunk(2, -1)
+        return x + self.down(functional.silu(gate) * up)
 
-    def _attend(self, y: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        rows, length, _ = y.shape
-        q = rotated(self._heads(self.q(y)), *turn)
-        k = rotated(self._heads(self.k(y)), *turn)
-        v = self._heads(self.v(y))
-        shared = self.shape.heads // self.shape.kv_heads
-        k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return mixed.transpose(1, 2).reshape(rows, length, -1)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """(rows, length, heads * head) to (rows, heads, length, head)."""
-        return x.unflatten(-1, (-1, self.shape.head)).transpose(1, 2)
+    def _attend(self, y: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        heads, kv_heads = self.shape.heads, self.shape.kv_heads
+        weights = torch.cat((self.q.weight, self.k.weight, self.v.weight))
+        of_heads = functional.linear(y, weights).unflatten(-1, (-1, self.shape.head))
+        to_turn, v = of_heads.split((heads + kv_heads, kv_heads), 2)
+        q, k = rotated(to_turn, *turn).split((heads, kv_heads), 2)
+        return attention(q, k, v, mask)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Heads (..., length, head) with each pair of channels (i, i + head/2) turned by the angle of its position."""
+    """Heads (..., length, heads, head) with each pair of channels (i, i + head/2) turned by the angle of its position.
+
+    `cos`, `sin`: of the angles, (length, 1, head/2).
+    """
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Causal attention of heads (rows, length, heads, head), with fewer heads of keys and values; gives (..., width).
+
+    `mask` is added to the scores: (length, length), minus infinity above the diagonal. PyTorch's own function is two to
+    four times slower here: its bfloat16 backward pass is not made for CPUs. Queries go in blocks, each against the keys
+    up to its end, which saves most of what the mask would hide.
+    """
+    rows, length, kv_heads, head = k.shape
+    shared = q.shape[2] // kv_heads
+    q = q.unflatten(2, (kv_heads, shared)).permute(0, 2, 3, 1, 4).reshape(rows * kv_heads, shared, length, head)
+    k, v = (x.transpose(1, 2).reshape(rows * kv_heads, length, head) for x in (k, v))
+    blocks = []
+    for start in range(0, length, _BLOCK):
+        end = min(start + _BLOCK, length)
+        # Heads that share keys stand below each other, as more queries of one matrix product.
+        queries = q[:, :, start:end].reshape(rows * kv_heads, -1, head)
+        hidden = mask[start:end, :end].repeat(shared, 1)[None]
+        scores = torch.baddbmm(hidden, queries, k[:, :end].mT, alpha=head**-0.5)
+        blocks.append((scores.softmax(-1) @ v[:, :end]).unflatten(1, (shared, -1)))
+    mixed = torch.cat(blocks, 2).view(rows, kv_heads, shared, length, head)
+    return mixed.permute(0, 3, 1, 2, 4).reshape(rows, length, -1)

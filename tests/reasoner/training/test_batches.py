@@ -51,7 +51,7 @@ def test_batches_hold_every_example_of_a_pool(stream: Stream, mixture, tokenizer
     expected = sorted(tokenizer.encode("".join(part.text for part in mixture(dice))).ids for _ in range(40))
     # Number 0 is the end of a text: padding, never part of an example.
     assert sorted([id_ for id_ in row if id_] for made in first for row in made.ids.tolist()) == expected
-    assert all(made.ids.numel() <= 480 for made in first)
+    assert all(made.ids[:, 1:].numel() <= 480 for made in first)
 
 
 def test_long_examples_are_left_out(tokenizer) -> None:
@@ -61,23 +61,23 @@ def test_long_examples_are_left_out(tokenizer) -> None:
         return (Segment("7" * (80 if dice.random() < 0.02 else 20)),)
 
     made, _, _ = next(Stream(sometimes, tokenizer, "0", context=64, step=10_000, examples=400).start())
-    assert made.ids.shape[1] == 32
+    assert made.ids.shape[1] == 33
     assert made.ids.shape[0] < 400
     with pytest.raises(ValueError, match="400 of 400 examples exceed the context of 64 tokens"):
         next(Stream(lambda dice: (Segment("7" * 80),), tokenizer, "0", context=64, examples=400).start())
 
 
 def test_padding_weighs_nothing() -> None:
-    """Rows are filled up with zeros to a common length, a multiple of 16."""
-    batch = padded([Row([5, 6, 7], [0.0, 1.0, 0.5]), Row([8] * 17, [1.0] * 17)])
-    assert batch.ids.shape == batch.weights.shape == (2, 32)
-    assert batch.ids[0].tolist() == [5, 6, 7] + [0] * 29
-    assert batch.weights[0].tolist() == [0.0, 1.0, 0.5] + [0.0] * 29
-    assert batch.tokens == 20
-    assert torch.all(batch.weights[1, 17:] == 0)
+    """Rows are filled up with zeros to a common length, one more than a multiple of 16."""
+    batch = padded([Row([5, 6, 7], [0.0, 1.0, 0.5]), Row([8] * 18, [1.0] * 18)])
+    assert batch.ids.shape == batch.weights.shape == (2, 33)
+    assert batch.ids[0].tolist() == [5, 6, 7] + [0] * 30
+    assert batch.weights[0].tolist() == [0.0, 1.0, 0.5] + [0.0] * 30
+    assert batch.tokens == 21
+    assert torch.all(batch.weights[1, 18:] == 0)
 
 
 def test_rows_of_like_length_meet() -> None:
     """Groups run from short to long, stay within the bound with their padding, and hold at least one row."""
     rows = [Row([1] * size, [1.0] * size) for size in (30, 3, 200, 17, 5)]
-    assert [[len(row) for row in group] for group in by_length(rows, 64)] == [[3, 5], [17, 30], [200]]
+    assert [[len(row) for row in group] for group in by_length(rows, 64)] == [[3, 5, 17], [30], [200]]

@@ -5,8 +5,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from torch.nn import functional
 
-from reasoner.training.network import Llama, rotated
+from reasoner.training.network import Llama, attention, rotated
 
 
 def test_size_is_the_shapes(shape) -> None:
@@ -38,8 +39,24 @@ def test_turning_keeps_what_relates_two_positions(shape) -> None:
     q, k = torch.randn(2, 1, shape.head, generator=torch.Generator().manual_seed(0))
 
     def product(at: int, then: int) -> torch.Tensor:
-        turned = [rotated(x, model.cos[i : i + 1], model.sin[i : i + 1]) for x, i in ((q, at), (k, then))]
+        turned = [rotated(x[:, None], model.cos[i], model.sin[i]) for x, i in ((q, at), (k, then))]
         return (turned[0] * turned[1]).sum()
 
     torch.testing.assert_close(product(5, 2), product(45, 42))
     assert not torch.allclose(product(5, 2), product(5, 3))
+
+
+@pytest.mark.parametrize("length", [1, 5, 128, 129, 300])
+def test_attention_is_pytorchs(length: int) -> None:
+    """In blocks of queries as in one piece: values and gradients are those of PyTorch's own function."""
+    dice = torch.Generator().manual_seed(length)
+    q, k, v = (torch.randn(2, length, heads, 8, generator=dice, requires_grad=True) for heads in (6, 2, 2))
+    mask = torch.full((length, length), -torch.inf).triu(1)
+    whole = functional.scaled_dot_product_attention(
+        q.transpose(1, 2), *(x.transpose(1, 2).repeat_interleave(3, 1) for x in (k, v)), is_causal=True
+    )
+    expected, found = whole.transpose(1, 2).flatten(2), attention(q, k, v, mask)
+    torch.testing.assert_close(found, expected)
+    towards = torch.randn(found.shape, generator=dice)
+    for one, other in zip(*(torch.autograd.grad(x, (q, k, v), towards) for x in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
