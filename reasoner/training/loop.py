@@ -151,14 +151,15 @@ class Trainer:
         full, check = seen >= stage.most_tokens, seen // every
         if not full and check == (seen - new) // every:
             return False
-        self._measure(stage.gates)
-        missed = [name for name, least in stage.gates.items() if self._values[name] < least]
-        over = full or (bool(stage.gates) and not missed and seen >= stage.least_tokens)
+        gates = stage.gates if seen >= stage.least_tokens else {}
+        self._measure(gates)
+        missed = [name for name, least in gates.items() if self._values[name] < least]
+        over = full or (bool(gates) and not missed)
         if over or check % self.recipe.skills_every == 0:
-            self._measure(self._skills.keys() - stage.gates.keys())
+            self._measure(self._skills.keys() - gates.keys())
             self._record(stage, self._skills)
         else:
-            self._record(stage, stage.gates)
+            self._record(stage, gates)
         if full and missed:
             self._save()
             values = ", ".join(f"{name} {self._values[name]:.3f} of {stage.gates[name]}" for name in missed)

@@ -65,7 +65,8 @@ class Recipe:
         skills: What is measured, or a function that makes it; every gate is one of them.
         grown_from: The recipe, or `recipe/stage`, whose model this one starts from and is grown from where the shapes
             differ; None: from nothing.
-        check_every: Tokens between two measurements of a stage's gates, each a line of the curve.
+        check_every: Tokens between two lines of the curve, and between two measurements of a stage's gates (once its
+            `least_tokens` are seen). Measuring a skill costs a third of training on its examples.
         skills_every: Every so many checks, and at the end of a stage, all skills are measured.
         step_tokens: Tokens of one optimiser step at most, padding included.
     """
