@@ -109,7 +109,8 @@ def _split(drawn: object) -> Split:
 def told(dice: Random, *, steps: int, reading: bool = False) -> stories.Story:
     """A story of so many steps; long ones, and those to learn reading from, have larger numbers."""
     if reading:
-        scale = stories.Scale(chosen(dice, {99: 1, 400: 2, 900: 2}), chosen(dice, {999: 1, 4000: 2}))
+        scales = {stories.Scale(40, 99): 3, stories.Scale(70, 150): 2, stories.Scale(400, 999): 2}
+        scale = chosen(dice, {**scales, stories.Scale(900, 4000): 3.0})
     else:
         scale = chosen(dice, {stories.Scale(20, 60): 2, stories.Scale(40, 99): 4, stories.Scale(70, 150): 1.0 + steps})
     return stories.draw(dice, steps, scale)
