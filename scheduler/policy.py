@@ -21,6 +21,9 @@ class Policy:
         retries: Further attempts at a request that failed through no fault of its own, on other backends.
         hedge: Try requests that hang on a slow or silent backend on another one, too.
         weights: Fair share of tenants; 1 where nothing is said.
+        reserved: Slots of each backend that are kept for a tenant (`scheduler.reservations`); 0 where nothing is said.
+
+    Raises ValueError, which begins with the name of the field, for a reservation below 0.
     """
 
     order: str = DEFAULT_ORDER
@@ -33,3 +36,9 @@ class Policy:
     retries: int = 2
     hedge: bool = True
     weights: Mapping[str, float] = field(default_factory=dict)
+    reserved: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for tenant, count in self.reserved.items():
+            if count < 0:
+                raise ValueError(f"reserved.{tenant} must be at least 0, not {count}.")

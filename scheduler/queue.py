@@ -1,13 +1,14 @@
 """The programs that wait for one set of backends: priority classes, fair share of tenants, an order, and ageing."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
 from scheduler.price import price
 from scheduler.ranking import Ranking
 from scheduler.state import Program
+from scheduler.waits import Waits
 
 AGED_EVERY = 4
 """Of so many starts, one may go to the program that has starved longest, whatever its class, tenant and rank."""
@@ -35,8 +36,9 @@ class Queue:
     Strict classes first, then the tenant that was served least, then the order. Ageing: a program that waits with
     nothing in flight for longer than `starving` nanoseconds gets one of `AGED_EVERY` starts on a backend, the longest
     first. So it waits at most `starving`, and then, on any backend that serves it, for `AGED_EVERY` starts for each
-    program that starved before it; and fair share holds for the other three quarters of all starts. `peers` are the
-    queues that share a backend with this one.
+    program that starved before it; and fair share holds for the other three quarters of all starts. Starts in slots
+    that are kept for their tenant (`scheduler.reservations`) do not count. `peers` are the queues that share a backend
+    with this one.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Queue:
         self.burdens: Mapping[str, float] = {}  # of tenants that want more than their share (`scheduler.crowding`)
         self.pressure = 0.0
         self.homes: OrderedDict[str, str] = OrderedDict()
+        self.waits = Waits()
         self._order = order
         self._starving = starving
         self._classes: dict[int, _Class] = {}
@@ -144,9 +147,11 @@ class Queue:
             if program.hungry_since is None:
                 program.hungry_since = now
                 self._hungry[program.name] = now
+                self.waits.join((program.asked.priority, program.asked.tenant))
         elif program.hungry_since is not None:
             program.hungry_since = None
             self._hungry.pop(program.name, None)
+            self.waits.leave((program.asked.priority, program.asked.tenant), now, started=program.in_flight > 0)
 
     def _place(self, program: Program) -> None:
         asked = program.asked
@@ -232,10 +237,10 @@ class Queue:
             for ranking in group.programs.values():
                 ranking.put_all({name: self._order(self._programs[name], given) for name in ranking})
 
-    def next(self, most: int) -> Iterator[Program]:
-        """Programs that should go next, at most so many. While one looks at them, nothing may change."""
+    def next(self, most: int, among: Collection[str] | None = None) -> Iterator[Program]:
+        """Programs that should go next, at most so many; `among` these tenants. While one looks, nothing may change."""
         for group in self._classes.values():
-            for name in _first_of(group, most):
+            for name in _first_of(group, most, among):
                 most -= 1
                 yield self._programs[name]
             if most <= 0:
@@ -253,14 +258,15 @@ class Queue:
         return next(iter(self._classes), 0), self.tokens
 
 
-def _first_of(group: _Class, most: int) -> Iterator[str]:
+def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[str]:
     """The first program of each tenant, by share; of a single tenant, its first few."""
-    if len(group.programs) == 1:
-        (ranking,) = group.programs.values()
-        yield from _smallest(ranking, most)
+    if among is None and len(group.programs) > 1:
+        for tenant in _smallest(group.tenants, most):
+            yield from _smallest(group.programs[tenant], 1)
         return
-    for tenant in _smallest(group.tenants, most):
-        yield from _smallest(group.programs[tenant], 1)
+    tenants = list(group.programs) if among is None else group.tenants.some(among)
+    for tenant in tenants[:most]:
+        yield from _smallest(group.programs[tenant], most if len(tenants) == 1 else 1)
 
 
 def _smallest(ranking: Ranking[str], most: int) -> Iterator[str]:

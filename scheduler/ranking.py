@@ -1,6 +1,6 @@
 """Items by key, the smallest first, whose keys may change: a heap that forgets entries lazily."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -74,6 +74,10 @@ class Ranking(Generic[K]):
         for entry in taken:
             heappush(self._heap, entry)
         return [entry[2] for entry in taken]
+
+    def some(self, items: Iterable[K]) -> list[K]:
+        """Those of these items that are there, in order; O(n log n) of the items asked for."""
+        return [entry[2] for entry in sorted(self._entries[item] for item in items if item in self._entries)]
 
     def _top(self) -> tuple[Rank, int, K] | None:
         heap, entries = self._heap, self._entries

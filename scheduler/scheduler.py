@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from core.types import NANOS, Outcome
 from scheduler.admission import refusal
 from scheduler.capacity import Capacity
+from scheduler.choosing import Chooser
 from scheduler.events import (
     BackendChecked,
     BackendDrained,
@@ -30,13 +31,12 @@ from scheduler.events import (
 from scheduler.hedging import LATE, Allowance, may_retry, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
-from scheduler.place import Free, Place, found, limits, roomy, soonest
+from scheduler.place import Place, limits, soonest
 from scheduler.policy import Policy
 from scheduler.queue import Queue
+from scheduler.reservations import Reservations
 from scheduler.state import Attempt, Program
 
-LOOK = 4
-"""Programs that are asked whether they take a free slot. If each would rather wait for its backend, it stays free."""
 RANKS = 1000
 """Ranks within one priority class, for engines that order their own queue."""
 DEFAULT = Policy()
@@ -62,6 +62,8 @@ class Scheduler:
         self.queues: dict[tuple[str, ...], Queue] = {}
         self._loads: dict[tuple[str, ...], Loads] = {}
         self._pools: dict[tuple[str, ...], list[Place]] = {}
+        self._choosers: dict[tuple[str, ...], Chooser] = {}
+        self.reserved = Reservations(policy.reserved, slots)
         self._orders = dict(orders or {})
         self._programs: dict[str, Program] = {}
         self._allowance = Allowance()
@@ -127,22 +129,23 @@ class Scheduler:
             queue = Queue(backends, order, starving=starving, weights=self.policy.weights, others=self.queues.values())
             self.queues[backends] = queue
             self._loads[backends] = Loads(self.policy)
-            self._pools[backends] = [self.places[name] for name in backends]
+            pool = self._pools[backends] = [self.places[name] for name in backends]
+            self._choosers[backends] = Chooser(queue, pool, self.reserved)
         return queue
 
-    def _slots(self, queue: Queue) -> int:
-        return sum(limit for _, limit in limits(self._pools[queue.backends], self._now))
-
-    def _free(self, queue: Queue) -> Free:
-        return roomy(self._pools[queue.backends], self._now)
+    def _slots(self, queue: Queue) -> tuple[int, int]:
+        """Slots of a queue's backends, and how many of them are free and kept for tenants."""
+        places = limits(self._pools[queue.backends], self._now)
+        return sum(limit for _, limit in places), self.reserved.kept(places) if self.reserved else 0
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
             return []
         queue, policy = self._queue(event.backends), self.policy
-        slots, late = self._slots(queue), policy.admit_late
-        refused = refusal(queue, event, slots=slots, max_waiting=policy.max_waiting, late=late, now=self._now)
-        if refused is not None:
+        slots, kept = self._slots(queue)
+        most, late = policy.max_waiting, policy.admit_late
+        refused = refusal(queue, event, slots=slots - kept, max_waiting=most, late=late, now=self._now)
+        if refused is not None and not self._choosers[event.backends].keeps(event.tenant, self._now):
             return [refused]
         self._programs[event.program] = Program(event, self._arrivals, self._now)
         self._arrivals += 1
@@ -255,6 +258,8 @@ class Scheduler:
             del program.running[index]
         program.in_flight -= 1
         self.places[attempt.backend].running -= 1
+        if self.reserved:
+            self.reserved.count(program.asked.tenant, attempt.backend, -1)
         queue = self._queue(program.asked.backends)
         queue.charge(program.asked.tenant, tokens - attempt.charged, -attempt.charged)
         queue.serve(program.asked.tenant, tokens)
@@ -300,13 +305,13 @@ class Scheduler:
         for backends, queue in self.queues.items():
             places = self._pools[queue.backends]
             kv = max((place.kv_usage for place in places if place.kv_usage is not None), default=None)
-            load, slots = self._loads[backends], self._slots(queue)
-            load.update(queue, slots, kv, self._now)
+            load, (slots, kept) = self._loads[backends], self._slots(queue)
+            load.update(queue, slots - kept, kv, self._now)
             queue.refresh()
             if self.policy.shed and load.risen(queue.price):
                 commands += halts(queue)
             if self.policy.spend_idle and not queue.waiting:
-                commands += widenings(queue.programs, slots, sum(place.running for place in places))
+                commands += widenings(queue.programs, slots, kept + sum(place.running for place in places))
             if self.policy.hedge and len(places) > 1:
                 commands += self._hedges(queue, places)
         return commands + self._fill(self.places)
@@ -324,7 +329,10 @@ class Scheduler:
                 queue.advance(program, index)
                 queue.changed(program, self._now)
                 continue
-            free = [each for each in self._free(queue) if each[0].name not in slow]
+            room = self._choosers[queue.backends].room(program.asked.tenant, self._now)
+            free = [each for each in room if each[0].name not in slow]
+            if not free and self.reserved:
+                continue  # others may have room
             if not free or not self._allowance.spend():
                 return
             yield self._start(queue, program, index, soonest(free, queue.service)[0])
@@ -336,49 +344,24 @@ class Scheduler:
         commands: list[Command] = []
         while queues:
             queue = queues[0] if len(queues) == 1 else min(queues, key=self._claim)
-            start = self._next(queue)
-            if start is not None:
-                commands.append(start)
-            if start is None or not queue.waiting:
+            chosen = self._choosers[queue.backends].next(self._now)
+            if chosen is not None:
+                commands.append(self._take(queue, *chosen))
+            if chosen is None or not queue.waiting:
                 queues.remove(queue)
         return commands
 
     def _claim(self, queue: Queue) -> tuple[bool, float, float]:
         """What queues that share a backend are compared by: since when somebody starves whose turn it is; `least`."""
         starved = queue.starved(self._now)
-        if starved is not None and any(place.due for place, _ in self._free(queue)):
+        if starved is not None and any(place.due for place, _ in self._choosers[queue.backends].opened(self._now)):
             return False, starved.hungry_since or 0, 0.0
         return True, *queue.least()
-
-    def _next(self, queue: Queue) -> Start | None:
-        """The request that goes next to a backend with room."""
-        free = self._free(queue)
-        if not free:
-            return None
-        starved = queue.starved(self._now)
-        due = [] if starved is None else [each for each in free if each[0].due]
-        if starved is not None and due:  # it goes anywhere
-            soon, _ = soonest(due, queue.service)
-            soon.turns = -1
-            return self._take(queue, starved, next(iter(starved.waiting)), soon)
-        single = len(queue.backends) == 1
-        for program in queue.next(1 if single else LOOK):
-            if single:
-                return self._take(queue, program, next(iter(program.waiting)), free[0][0])
-            home = self.places.get(queue.home(program))
-            ahead = queue.waiting // len(queue.backends)
-            index, place = found(
-                program, free, home, self._pools[queue.backends], queue.service, ahead=ahead, now=self._now
-            )
-            if place is not None:
-                return self._take(queue, program, index, place)
-        return None
 
     def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
         """Take a request out of the queue and start it."""
         del program.waiting[index]
         queue.add(-1)
-        place.turns += 1
         if index not in program.tried and index not in program.running:
             self._allowance.earn()
         start = self._start(queue, program, index, place)
@@ -391,6 +374,8 @@ class Scheduler:
         number = max((*attempts, len(program.tried.get(index, ())) - 1)) + 1
         attempts[number] = Attempt(place.name, self._now, charged)
         place.running += 1
+        if self.reserved:
+            self.reserved.count(program.asked.tenant, place.name, 1)
         rank = program.asked.priority * RANKS + min(RANKS - 1, program.finished + program.in_flight)
         program.in_flight += 1
         if program.home != place.name and (program.home is None or not self.places[program.home].usable(self._now)):

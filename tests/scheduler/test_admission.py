@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.events import BackendDrained, ProgramArrived, Refuse, RequestSubmitted
+from scheduler.admission import MARGIN, TAIL
+from scheduler.events import BackendDrained, ProgramArrived, Refuse, RequestSubmitted, Start
 from scheduler.policy import Policy
 
 SECOND = 10**9
@@ -30,9 +31,9 @@ def arrive(desk, seconds, **asked):
     ("waiting", "seconds", "retry_after"),
     [
         (0, 0.5, None),  # nobody waits: let in, however short
-        (2, 5.9, 1.0),  # two before it and its own: six seconds
-        (2, 6.1, None),
-        (10, 6.0, 16.0),
+        (2, 8.3, 1.0),  # two before it and a tenth more, and twice its own: 8.4 seconds
+        (2, 8.5, None),
+        (10, 6.0, 20.0),
         (40, 6.0, 30.0),
     ],
 )
@@ -46,8 +47,8 @@ def test_who_cannot_be_in_time_is_refused_at_once(hands, waiting, seconds, retry
 
 def test_more_slots_take_more_in(hands):
     """What is estimated is the time to drain the first samples of everyone who has none, through all slots."""
-    assert arrive(busy(hands, slots=1, waiting=4), 5.0) != []
-    assert arrive(busy(hands, slots=4, waiting=4), 5.0) == []
+    assert arrive(busy(hands, slots=1, waiting=4), 7.0) != []
+    assert arrive(busy(hands, slots=4, waiting=4), 7.0) == []
 
 
 def test_only_who_has_nothing_goes_before(hands):
@@ -82,7 +83,20 @@ def test_a_backend_out_of_service_counts_for_nothing(hands):
     """Slots that nobody may use drain no queue."""
     desk = busy(hands, slots=4, waiting=4)
     desk(BackendDrained("b", True))
-    assert arrive(desk, 5.0) != []
+    assert arrive(desk, 7.0) != []
+
+
+def test_the_pace_of_its_own_line_counts(hands):
+    """Two tenants share one slot, a second a sample: each of them gets one every two seconds."""
+    desk = hands({"b": 1})
+    (start,) = desk.program("first", 1, tenant="a")
+    for number in range(40):
+        desk.program(f"a{number}", 1, tenant="a")
+        desk.program(f"b{number}", 1, tenant="b")
+    for _ in range(20):
+        (start,) = [each for each in desk.end(start, after=1.0) if isinstance(each, Start)]
+    assert arrive(desk, 50.0, tenant="a") != []
+    assert arrive(desk, 80.0, tenant="a") == []
 
 
 @given(st.integers(1, 8), st.integers(0, 40), st.floats(0.1, 60), st.floats(0.1, 20))
@@ -92,5 +106,5 @@ def test_a_refusal_says_when_to_come_back(hands, slots, waiting, seconds, servic
     refused = arrive(desk, seconds)
     assert waiting or not refused
     assert all(1 <= each.retry_after <= 30 and each.late for each in refused)
-    expected = (waiting / slots + 1) * service
+    expected = (MARGIN * waiting / slots + TAIL) * service
     assert abs(expected - seconds) < 1e-6 or bool(refused and waiting) == (expected > seconds and waiting > 0)
