@@ -15,11 +15,13 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from subprocess import Popen
 from typing import Any
 
 from bench.children import Child, backends, gateway, table
@@ -165,6 +167,21 @@ def report(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def calibrate(roots: Sequence[str], seconds: int, folder: Path) -> None:
+    """Fit the engine model to both servers at once, since they share this machine's cores with each other and a client.
+
+    Writes `engine-live-0.json`, `engine-live-1.json`.
+    """
+    options = ["--max-num-seqs", str(SEATS), "--seconds", str(seconds), "--repeats", "2"]
+    command = [sys.executable, "-m", "cli", "calibrate-engine"]
+    running = [
+        Popen([*command, f"{root}/v1", "--json", str(folder / f"engine-live-{number}.json"), *options])
+        for number, root in enumerate(roots)
+    ]
+    if any([process.wait(timeout=20 * seconds) for process in running]):
+        raise RuntimeError("the engines could not be calibrated")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.live", description=__doc__)
@@ -174,10 +191,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of arrivals in one block (default %(default)s)")
     parser.add_argument("--blocks", type=int, default=1, help="of each mode at each rate (default %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("bench/results/live.json"))
+    parser.add_argument("--calibration", type=int, default=45, metavar="SECONDS", help="for both (default %(default)s)")
     options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        servers = [stack.enter_context(serving(MODEL, served_model_name=NAME)) for _ in range(2)]
-        blocks = asyncio.run(run([server.url for server in servers], options))
+        roots = [stack.enter_context(serving(MODEL, served_model_name=NAME)).url for _ in range(2)]
+        calibrate(roots, options.calibration, options.out.parent)
+        blocks = asyncio.run(run(roots, options))
     found = list(rows(blocks, options))
     print(report(found))
     kept = {
@@ -187,7 +207,6 @@ def main() -> None:
         "rows": [asdict(row) for row in found],
         "blocks": [asdict(block) for block in blocks],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(kept), encoding="utf-8")
 
 

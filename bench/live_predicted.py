@@ -2,8 +2,8 @@
 
     python -m bench.live_predicted
 
-`bench/results/live.json` says what was measured, `bench/results/engine-reasoner-small.json` (`python -m bench.engine`)
-what the engine is like. Questions and samples are the recorded ones of the same model. A rate is simulated as often as
+`bench/results/live.json` says what was measured, `bench/results/engine-live-0.json` what an engine is like while the other
+one works, too. Questions and samples are the recorded ones of the same model. A rate is simulated as often as
 `--seeds` says, each time for as many seconds as it was measured; figures are means.
 """
 
@@ -55,22 +55,22 @@ def stages(live: Mapping[str, Any], hardware: Path, seeds: int) -> list[Stage]:
 
 
 def predicted(found: Sequence[Record], mode: str, rate: float) -> tuple[float, ...]:
-    """In time, right, P50, P90, samples, tokens: means over the seeds."""
+    """In time, right, P50, P90, tokens: means over the seeds."""
     own = [each for each in found if (each.policy, each.rate) == (mode, rate)]
     times = [fmean(getattr(each, name) or 0.0 for each in own) for name in ("p50", "p90")]
     shares = [fmean(getattr(each, name) for each in own) for name in ("attainment", "accuracy")]
-    return (*shares, *times, *(fmean(getattr(each, name) for each in own) for name in ("samples", "tokens")))
+    return (*shares, *times, fmean(each.tokens for each in own))
 
 
 def report(live: Mapping[str, Any], found: Sequence[Record]) -> str:
     """A table in Markdown: measured, and in parentheses predicted."""
     lines = [
-        "| programs a second | mode | in time | right | P50, s | P90, s | samples | tokens |",
-        "|---|---|---|---|---|---|---|---|",
+        "| programs a second | mode | in time | right | P50, s | P90, s | tokens |",
+        "|---|---|---|---|---|---|---|",
     ]
-    forms = ("{:.0%}", "{:.0%}", "{:.2f}", "{:.2f}", "{:.1f}", "{:.0f}")
+    forms = ("{:.0%}", "{:.0%}", "{:.2f}", "{:.2f}", "{:.0f}")
     for row in live["rows"]:
-        seen = [row[name] for name in ("attained", "accuracy", "p50", "p90", "samples", "tokens")]
+        seen = [row[name] for name in ("attained", "accuracy", "p50", "p90", "tokens")]
         pairs = zip(forms, seen, predicted(found, row["mode"], row["rate"]), strict=True)
         cells = [f"{form.format(real)} ({form.format(said)})" for form, real, said in pairs]
         lines.append(f"| {row['rate']:g} | {row['mode']} | {' | '.join(cells)} |")
@@ -81,7 +81,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.live_predicted", description=__doc__)
     parser.add_argument("--live", type=Path, default=Path("bench/results/live.json"))
-    parser.add_argument("--hardware", type=Path, default=Path(f"bench/results/engine-{NAME}.json"))
+    parser.add_argument("--hardware", type=Path, default=Path("bench/results/engine-live-0.json"))
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     live = json.loads(options.live.read_text(encoding="utf-8"))
