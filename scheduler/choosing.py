@@ -23,66 +23,65 @@ class Chooser:
     Args:
         queue: What waits.
         pool: Its backends.
-        reserved: What is kept on them.
+        reserved: What is kept on them; None: nothing.
     """
 
-    def __init__(self, queue: Queue, pool: Sequence[Place], reserved: Reservations) -> None:
-        self._queue = queue
+    def __init__(self, queue: Queue, pool: Sequence[Place], reserved: Reservations | None) -> None:
+        self.queue = queue
         self._pool = pool
+        self._single = len(pool) == 1
         self._places: Mapping[str, Place] = {place.name: place for place in pool}
         self._reserved = reserved
 
     def opened(self, now: int) -> Free:
         """Backends with room for everybody."""
         free = roomy(self._pool, now)
-        return self._reserved.opened(free) if self._reserved else free
+        return free if self._reserved is None else self._reserved.opened(free)
 
     def room(self, tenant: str, now: int) -> Free:
         """Backends with room for this tenant."""
         free = roomy(self._pool, now)
-        return self._reserved.room(tenant, free) if self._reserved else free
+        return free if self._reserved is None else self._reserved.room(tenant, free)
 
     def keeps(self, tenant: str, now: int) -> bool:
         """Whether a slot is free that is kept for this tenant."""
-        return bool(self._reserved) and tenant in self._reserved.holders(roomy(self._pool, now))
+        return self._reserved is not None and tenant in self._reserved.holders(roomy(self._pool, now))
 
     def next(self, now: int) -> Choice | None:
         """The request that goes next to a backend with room, whose turn is counted; None: nothing, as it is now."""
         free = roomy(self._pool, now)
         if not free:
             return None
-        if not self._reserved:
+        if self._reserved is None:
             return self._turn(free, free, now)
         opened = self._reserved.opened(free)
         chosen = self._turn(free, opened, now) if opened else None
         if chosen is not None or len(opened) == len(free):
             return chosen
-        return self._first(self._queue.next(LOOK, self._reserved.holders(free)), free, now)
+        return self._first(self.queue.next(LOOK, self._reserved.holders(free)), free, now)
 
     def _turn(self, free: Free, opened: Free, now: int) -> Choice | None:
         """Where some slots are open to everybody."""
-        queue = self._queue
+        queue = self.queue
         starved = queue.starved(now)
-        due = [] if starved is None else [each for each in opened if each[0].due]
-        if starved is not None and due:  # it goes anywhere
+        if starved is not None and (due := [each for each in opened if each[0].due]):  # it goes anywhere
             place, _ = soonest(due, queue.service)
             place.turns = 0
             return starved, next(iter(starved.waiting)), place
-        chosen = self._first(queue.next(1 if len(self._pool) == 1 else LOOK), free, now)
+        chosen = self._first(queue.next(1 if self._single else LOOK), free, now)
         if chosen is not None and (opened is free or any(chosen[2] is place for place, _ in opened)):
             chosen[2].turns += 1
         return chosen
 
     def _first(self, programs: Iterable[Program], free: Free, now: int) -> Choice | None:
         """The first of these programs that takes a slot it may have."""
-        queue = self._queue
+        queue, pool, reserved = self.queue, self._pool, self._reserved
         for program in programs:
-            if len(self._pool) == 1:
+            if self._single:
                 return program, next(iter(program.waiting)), free[0][0]
-            room = self._reserved.room(program.asked.tenant, free) if self._reserved else free
-            home = self._places.get(queue.home(program))
-            ahead = queue.waiting // len(self._pool)
-            index, place = found(program, room, home, self._pool, queue.service, ahead=ahead, now=now)
+            room = free if reserved is None else reserved.room(program.asked.tenant, free)
+            home, ahead = self._places.get(queue.home(program)), queue.waiting // len(pool)
+            index, place = found(program, room, home, pool, queue.service, ahead=ahead, now=now)
             if place is not None:
                 return program, index, place
         return None

@@ -13,7 +13,7 @@ from scheduler.place import Free, Place
 
 
 class Reservations:
-    """What is reserved, and what tenants hold of it; false where nothing is.
+    """What is reserved, and what tenants hold of it.
 
     Args:
         reserved: Slots of every backend, by tenant.
@@ -31,9 +31,6 @@ class Reservations:
                 raise ValueError(
                     f"reserved: {total} slots in all leave none of the {count} of backend {name!r} to others."
                 )
-
-    def __bool__(self) -> bool:
-        return bool(self._reserved)
 
     def count(self, tenant: str, backend: str, by: int) -> None:
         """The tenant has so many more in flight there, or fewer."""

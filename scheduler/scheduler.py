@@ -63,7 +63,7 @@ class Scheduler:
         self._loads: dict[tuple[str, ...], Loads] = {}
         self._pools: dict[tuple[str, ...], list[Place]] = {}
         self._choosers: dict[tuple[str, ...], Chooser] = {}
-        self.reserved = Reservations(policy.reserved, slots)
+        self.reserved = Reservations(policy.reserved, slots) if any(policy.reserved.values()) else None
         self._orders = dict(orders or {})
         self._programs: dict[str, Program] = {}
         self._allowance = Allowance()
@@ -136,7 +136,7 @@ class Scheduler:
     def _slots(self, queue: Queue) -> tuple[int, int]:
         """Slots of a queue's backends, and how many of them are free and kept for tenants."""
         places = limits(self._pools[queue.backends], self._now)
-        return sum(limit for _, limit in places), self.reserved.kept(places) if self.reserved else 0
+        return sum(limit for _, limit in places), 0 if self.reserved is None else self.reserved.kept(places)
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
@@ -258,7 +258,7 @@ class Scheduler:
             del program.running[index]
         program.in_flight -= 1
         self.places[attempt.backend].running -= 1
-        if self.reserved:
+        if self.reserved is not None:
             self.reserved.count(program.asked.tenant, attempt.backend, -1)
         queue = self._queue(program.asked.backends)
         queue.charge(program.asked.tenant, tokens - attempt.charged, -attempt.charged)
@@ -331,7 +331,7 @@ class Scheduler:
                 continue
             room = self._choosers[queue.backends].room(program.asked.tenant, self._now)
             free = [each for each in room if each[0].name not in slow]
-            if not free and self.reserved:
+            if not free and self.reserved is not None:
                 continue  # others may have room
             if not free or not self._allowance.spend():
                 return
@@ -340,23 +340,23 @@ class Scheduler:
     def _fill(self, backends: Iterable[str]) -> list[Command]:
         """Start waiting requests while slots are free. Of queues that share a backend, the least served goes first."""
         names = set(backends)
-        queues = [q for q in self.queues.values() if q.waiting and not names.isdisjoint(q.backends)]
+        choosers = [c for c in self._choosers.values() if c.queue.waiting and not names.isdisjoint(c.queue.backends)]
         commands: list[Command] = []
-        while queues:
-            queue = queues[0] if len(queues) == 1 else min(queues, key=self._claim)
-            chosen = self._choosers[queue.backends].next(self._now)
+        while choosers:
+            chooser = choosers[0] if len(choosers) == 1 else min(choosers, key=self._claim)
+            chosen = chooser.next(self._now)
             if chosen is not None:
-                commands.append(self._take(queue, *chosen))
-            if chosen is None or not queue.waiting:
-                queues.remove(queue)
+                commands.append(self._take(chooser.queue, *chosen))
+            if chosen is None or not chooser.queue.waiting:
+                choosers.remove(chooser)
         return commands
 
-    def _claim(self, queue: Queue) -> tuple[bool, float, float]:
+    def _claim(self, chooser: Chooser) -> tuple[bool, float, float]:
         """What queues that share a backend are compared by: since when somebody starves whose turn it is; `least`."""
-        starved = queue.starved(self._now)
-        if starved is not None and any(place.due for place, _ in self._choosers[queue.backends].opened(self._now)):
+        starved = chooser.queue.starved(self._now)
+        if starved is not None and any(place.due for place, _ in chooser.opened(self._now)):
             return False, starved.hungry_since or 0, 0.0
-        return True, *queue.least()
+        return True, *chooser.queue.least()
 
     def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
         """Take a request out of the queue and start it."""
@@ -374,7 +374,7 @@ class Scheduler:
         number = max((*attempts, len(program.tried.get(index, ())) - 1)) + 1
         attempts[number] = Attempt(place.name, self._now, charged)
         place.running += 1
-        if self.reserved:
+        if self.reserved is not None:
             self.reserved.count(program.asked.tenant, place.name, 1)
         rank = program.asked.priority * RANKS + min(RANKS - 1, program.finished + program.in_flight)
         program.in_flight += 1
