@@ -178,7 +178,8 @@ def calibrate(roots: Sequence[str], seconds: int, folder: Path) -> None:
         Popen([*command, f"{root}/v1", "--json", str(folder / f"engine-live-{number}.json"), *options])
         for number, root in enumerate(roots)
     ]
-    if any([process.wait(timeout=20 * seconds) for process in running]):
+    statuses = [process.wait(timeout=20 * seconds) for process in running]
+    if any(statuses):
         raise RuntimeError("the engines could not be calibrated")
 
 

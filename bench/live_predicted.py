@@ -2,8 +2,8 @@
 
     python -m bench.live_predicted
 
-`bench/results/live.json` says what was measured, `bench/results/engine-live-0.json` what an engine is like while the other
-one works, too. Questions and samples are the recorded ones of the same model. A rate is simulated as often as
+`bench/results/live.json` says what was measured, `bench/results/engine-live-0.json` what an engine is like while the
+other one works, too. Questions and samples are the recorded ones of the same model. A rate is simulated as often as
 `--seeds` says, each time for as many seconds as it was measured; figures are means.
 """
 
