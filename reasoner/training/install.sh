@@ -16,8 +16,8 @@ python=${PYTHON:-$root/.venv/bin/python}
 # The CPU build. PyPI's own torch is the CUDA build: it would do, at several times the size.
 torch=torch==2.13.0+cpu
 torch_index=https://download.pytorch.org/whl/cpu
-# The suite's own settings (pyproject.toml, tests/conftest.py) name these plug-ins.
-for_tests='^(pytest|hypothesis)'
+# What the suite's own settings name (pyproject.toml, tests/conftest.py), and what the rest of this package speaks HTTP with.
+for_tests='^(pytest|hypothesis|httpx>)'
 
 # Names the packages of the extras: one requirement a line.
 requirements() {
@@ -25,7 +25,7 @@ requirements() {
 import re, sys, tomllib
 
 extras = tomllib.load(open(sys.argv[1], "rb"))["project"]["optional-dependencies"]
-tests = [line for line in extras["dev"] if re.match(sys.argv[2], line)]
+tests = [line for line in extras["dev"] + extras["bench"] if re.match(sys.argv[2], line)]
 print("\n".join([*extras["reasoner"], *tests, *extras["embedded"]]))
 PY
 }

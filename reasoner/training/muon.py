@@ -4,6 +4,7 @@ Muon (Keller Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
 by a Newton-Schulz iteration, so that every direction of a matrix learns at the same rate.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class Optimisers:
         """Everything that the next step depends on, besides the model; tensors are shared, not copied."""
         return {"momentum": self._momentum, "adam": self._adam.state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state`; ValueError if it belongs to another model."""
         if [kept.shape for kept in state["momentum"]] != [own.shape for own in self._momentum]:
             raise ValueError("the optimiser state belongs to a model of another shape")
