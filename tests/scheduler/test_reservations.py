@@ -119,6 +119,34 @@ def test_ageing_turns_take_no_reserved_slot(hands):
     assert order.count("starved") == 1
 
 
+def between(hands, **policy):
+    """Backend `a` is fast, and only reserved slots of it are free; one slot of the slow `b` is open to everybody."""
+    desk = hands({"a": 4, "b": 4}, keeping({"light": 2}, hedge=False, **policy))
+    flood = desk.program("flood", 4, ("a", "b"), tenant="flood")
+    for name, seconds in (("a", 1), ("b", 5)):
+        desk.scheduler.places[name].service = seconds * 1e9
+    return desk, next(start for start in flood if start.backend == "b")
+
+
+def test_who_starves_goes_where_a_slot_is_open(hands):
+    """Not to a better backend of which only reserved slots are free."""
+    desk, start = between(hands, starving_seconds=1.0)
+    assert desk.program("starved", 1, ("a", "b"), tenant="flood") == []
+    desk.now = 5.0
+    (start,) = desk.end(start)
+    assert (start.program, start.backend) == ("starved", "b")
+
+
+def test_starts_in_reserved_slots_are_no_turns(hands):
+    """Wherever else there is room."""
+    desk, start = between(hands)
+    desk.end(start)
+    place = desk.scheduler.places["a"]
+    before = place.turns
+    (light,) = desk.program("p", 1, ("a", "b"), tenant="light")
+    assert (light.backend, place.turns) == ("a", before)
+
+
 def test_reservations_shrink_with_the_limit_that_was_learned(hands):
     """Half of the slots, half of the reservation; of a quarter, rounded down, nothing is left."""
     desk = hands({"b": 16}, keeping({"light": 3}))
