@@ -55,7 +55,7 @@ class Trainer:
     ) -> None:
         if tokenizer.get_vocab_size() != recipe.shape.vocab:
             raise ValueError(
-                f"the tokeniser has {tokenizer.get_vocab_size()} entries, {recipe.name} {recipe.shape.vocab}"
+                f"the tokeniser has {tokenizer.get_vocab_size()} entries, recipe {recipe.name} {recipe.shape.vocab}"
             )
         self.recipe, self.tokenizer, self.seed = recipe, tokenizer, seed
         self.model = first or Llama(recipe.shape, seed)

@@ -2,7 +2,8 @@
 
 import importlib
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +16,21 @@ VOCABULARY = 300
 def addition(dice: random.Random) -> Example:
     """A sum of two digits, with a thought that says it first."""
     a, b = dice.randint(1, 9), dice.randint(1, 9)
-    thought = (Segment(f"{a}+{b}=", 0.0), Segment(str(a + b)), Segment(".\n", 0.5))
+    thought = (Segment(f"{a}+{b}="), Segment(str(a + b)), Segment(".\n", 0.5))
     return (Segment(prompt(f"What is {a}+{b}?"), 0.0), *thought, Segment("</think>\n"), Segment(answer(a + b)))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are added in one order only, and tests beside this one keep their processor."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
