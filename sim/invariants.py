@@ -2,8 +2,9 @@
 
 After every event: who has ended has done so once, with balanced books and within its limits; no start exceeds what the
 replica may run; all replicas together exceed an engine's slots by no more than the leases of those that did not hear
-the store; nobody starves, and tenants get their share (`sim.turns`). After every so many events, and at the end, all
-books are compared: those of the programs, of their schedulers and of the engines, to the request and to the token.
+the store; nobody starves, tenants get their share (`sim.turns`) and what is reserved for them (`sim.reserving`). After
+every so many events, and at the end, all books are compared: those of the programs, of their schedulers and of the
+engines, to the request and to the token.
 """
 
 from collections import deque
@@ -28,6 +29,7 @@ from sim.books import (
 )
 from sim.gateway import Gateway
 from sim.kernel import Kernel
+from sim.reserving import Reserved
 from sim.store import SimulatedStore
 from sim.turns import Fairness, Patience
 from sim.types import Arrival, Ended
@@ -95,6 +97,7 @@ class Invariants:
         self._running: dict[tuple[str, str], tuple[int, int]] = {}
         self._patience: dict[str, Patience] = {}
         self._fairness: dict[str, Fairness] = {}
+        self._reserved: dict[str, Reserved] = {}
         self._found: Violation | None = None
         self._touched: list[tuple[Gateway, str]] = []
         self.recent: deque[tuple[int, str, Event]] = deque(maxlen=RECENT)
@@ -111,12 +114,15 @@ class Invariants:
             return
         if not isinstance(event, Tick):
             self.recent.append((gateway.now, gateway.name, event))
+        reserved = {tenant: count for tenant, count in self._policy.reserved.items() if count}
         if gateway.name not in self._patience:
             self._patience[gateway.name] = Patience(self.arrivals, self._policy.starving_seconds)
+            self._reserved[gateway.name] = Reserved(self.arrivals, reserved)
             if self._share is not None:
-                self._fairness[gateway.name] = Fairness(self.arrivals, self._policy.weights, self._share)
+                self._fairness[gateway.name] = Fairness(self.arrivals, self._policy.weights, self._share, reserved)
         try:
-            self._patience[gateway.name].watch(gateway, event, commands)
+            kept = self._reserved[gateway.name].watch(gateway, event, commands) if reserved else ()
+            self._patience[gateway.name].watch(gateway, event, commands, kept)
         except Violation as violation:  # somebody is in the middle of something: it is raised when the event is over
             self._found = violation
         if gateway.name in self._fairness:

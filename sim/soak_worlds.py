@@ -39,6 +39,8 @@ NEVER = 1e6
 """Seconds that nobody waits."""
 CROWDED = 0.15
 """Share of the worlds in which tenants crowd one engine."""
+RESERVING = 0.4
+"""Share of the worlds with named tenants in which some have slots reserved."""
 STARVING = (0.5, 3.0, 30.0)
 """Seconds after which a program that waits gets a turn."""
 
@@ -97,6 +99,7 @@ def world(seed: int, programs: int) -> World:
     load = chance.choice((0.3, 0.7, 1.0, 1.5, 3.0))
     if chance.random() < CROWDED:
         bare, classes, load = _crowded(bare), (0,), 3.0
+    bare = _reserving(bare)
     guests, arrivals = _programs(bare, chance, programs, rate=load * _capacity(bare), classes=classes)
     span = arrivals[-1].at + 20 * NANOS
     schedule = drawn(_faults(chance), span=span, engines=len(bare.engines), replicas=bare.replicas, seed=seed)
@@ -128,6 +131,16 @@ def _crowded(bare: World) -> World:
     weights = {**bare.policy.weights, "ada": 1.0, "bob": 2.0}
     policy = replace(bare.policy, weights=weights, starving_seconds=NEVER, max_waiting=1024)
     return replace(bare, engines={"e0": bare.engines["e0"]}, leased=False, policy=policy)
+
+
+def _reserving(bare: World) -> World:
+    """The same, perhaps with slots that are reserved; each engine has at least one that is not."""
+    chance, left, reserved = dice(bare.seed, "reserved"), bare.slots - 1, {}
+    if chance.random() < RESERVING:
+        for tenant in bare.policy.weights:
+            reserved[tenant] = chance.randint(0, left)
+            left -= reserved[tenant]
+    return replace(bare, policy=replace(bare.policy, reserved=reserved))
 
 
 def _engine(chance: Dice) -> EngineParameters:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import Overloaded
 from core.types import NANOS, Request, StopReason, Usage
+from scheduler.reservations import share
 from scheduler.scheduler import Scheduler
 from sim.baselines import right
 from sim.dice import dice
@@ -83,6 +84,15 @@ class Stage:
         needed, room = self.scenario.workload.prompt_tokens + longest, self.parameters.max_model_len
         if needed > room:
             raise ScenarioError(f"engine.max_model_len must be {needed} for the longest sample, and is {room}.")
+        for number, policy in enumerate(self.scenario.policies):
+            reserved, slots = sum(policy.scheduler.reserved.values()), self.slots(policy)
+            if reserved and reserved >= slots:
+                said = f"must leave one of an engine's {slots} slots to others, and is {reserved}."
+                raise ScenarioError(f"policies[{number}].scheduler.reserved {said}")
+
+    def slots(self, policy: Contender) -> int:
+        """Requests that may run on each engine under this policy."""
+        return self.parameters.max_num_seqs if policy.slots is None else policy.slots or UNBOUNDED
 
     @property
     def capacity(self) -> float:
@@ -169,12 +179,13 @@ def _kernel(stage: Stage, policy: Contender, guests: Sequence[Visitor], meters: 
     scenario = stage.scenario
     gateway, backends, faults = scenario.gateway, scenario.engine.backends, scenario.faults or Faults()
     parameters = replace(stage.parameters, priority_scheduling=policy.priority_scheduling)
-    slots = parameters.max_num_seqs if policy.slots is None else policy.slots or UNBOUNDED
+    slots = stage.slots(policy)
     many, store = gateway.replicas, SimulatedStore() if gateway.store else None
     shares = [slots if gateway.store else slots // many + (n < slots % many) for n in range(many)]
 
     def fresh(number: int) -> Scheduler:
-        return Scheduler(dict.fromkeys(backends, shares[number]), policy.scheduler)
+        reserved = {name: share(count, shares[number], slots) for name, count in policy.scheduler.reserved.items()}
+        return Scheduler(dict.fromkeys(backends, shares[number]), replace(policy.scheduler, reserved=reserved))
 
     schedule = drawn(faults, span=span, engines=len(backends), replicas=many, seed=scenario.seed)
     source = Recordings({guest.name: guest.samples for guest in guests}, scenario.workload.prompt_tokens)

@@ -5,7 +5,7 @@ state the bounds).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import combinations
 
@@ -22,7 +22,8 @@ class Patience:
 
     Whoever has starved, for longer than the policy says, is passed by fewer than `AGED_EVERY` starts on each of its
     backends for each program that starved before it, and for itself. Second attempts beside a first one do not count,
-    nor does what goes to an engine out of health: only those go there who have no other.
+    nor do starts in slots that are kept for their tenant, nor what goes to an engine out of health: only those go there
+    who have no other.
     """
 
     def __init__(self, arrivals: Mapping[str, Arrival], starving: float) -> None:
@@ -34,8 +35,14 @@ class Patience:
         self._limits: dict[str, list[tuple[int, int, str]]] = {}
         self._number = 0
 
-    def watch(self, gateway: Gateway, event: Event, commands: Sequence[Command]) -> None:
-        """The scheduler has taken an event."""
+    def watch(
+        self,
+        gateway: Gateway,
+        event: Event,
+        commands: Sequence[Command],
+        kept: Container[tuple[str, int, int]] = (),
+    ) -> None:
+        """The scheduler has taken an event; `kept` are starts in slots that were kept for their tenants."""
         self._look(gateway.now)
         if isinstance(event, RequestAborted | ProgramEnded) and not _waits(gateway, event.program):
             self._leave(event.program)
@@ -44,7 +51,8 @@ class Patience:
                 self._leave(start.program)
                 run = gateway.runs.get(start.program)
                 entry = None if run is None else run.entries.get(start.index)
-                if entry is not None and not entry.calls and _sound(gateway, start.backend):
+                turn = (start.program, start.index, start.attempt) not in kept and _sound(gateway, start.backend)
+                if entry is not None and not entry.calls and turn:
                     self._pass(start.backend, gateway.now)
 
     def settle(self, gateway: Gateway, name: str) -> None:
@@ -99,13 +107,21 @@ class Fairness:
     """What tenants were served at one scheduler, of one queue and one class, while they waited all the time.
 
     Of any two, tokens over weights differ by no more than twice what can be in flight at once, and one sample, since
-    both began to wait. `most` are the tokens of that over the least weight.
+    both began to wait. `most` are the tokens of that over the least weight. Who has slots `reserved` may be ahead by
+    more, and is left out.
     """
 
-    def __init__(self, arrivals: Mapping[str, Arrival], weights: Mapping[str, float], most: float) -> None:
+    def __init__(
+        self,
+        arrivals: Mapping[str, Arrival],
+        weights: Mapping[str, float],
+        most: float,
+        reserved: Container[str] = (),
+    ) -> None:
         self._arrivals = arrivals
         self._weights = weights
         self._most = most
+        self._reserved = reserved
         self._served: Counter[str] = Counter()
         self._since: dict[tuple[str, str], float] = {}
 
@@ -116,7 +132,8 @@ class Fairness:
 
     def settle(self, gateway: Gateway) -> None:
         """The event is over: compare those who wait."""
-        waiting = sorted({tenant for queue in gateway.scheduler.queues.values() for tenant in queue.shares.waiting})
+        waits = {tenant for queue in gateway.scheduler.queues.values() for tenant in queue.shares.waiting}
+        waiting = sorted(tenant for tenant in waits if tenant not in self._reserved)
         pairs = {pair: self._ahead(*pair) for pair in combinations(waiting, 2)}
         self._since = {pair: self._since.get(pair, ahead) for pair, ahead in pairs.items()}
         for pair, ahead in pairs.items():

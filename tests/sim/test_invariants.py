@@ -16,6 +16,7 @@ from sim.engine.engine import Engine
 from sim.engine.types import EngineParameters
 from sim.invariants import Invariants
 from sim.kernel import Kernel
+from sim.reserving import Reserved
 from sim.store import SimulatedStore
 from sim.types import Arrival, Drawn, Ended
 
@@ -298,6 +299,24 @@ def test_who_gets_more_than_a_share_is_found():
     Stage(arrivals, policy=fair, **bound).run()
     Stage(arrivals, policy=blind, **bound).run()
     broken("tenants get their share", Stage(arrivals, policy=blind, guard=fair, **bound))
+
+
+def test_who_takes_a_reserved_slot_is_found():
+    """Two of four slots are kept for one tenant, whom a crowd of another one does not know."""
+    keeping = replace(POLICY, reserved={"ada": 2})
+    arrivals = [*crowd(tenant="bob"), arrival("late", 60 * STEP, tenant="ada")]
+    Stage(arrivals, policy=keeping).run()
+    broken("no start takes a slot that is kept for another tenant", Stage(arrivals, guard=keeping))
+
+
+def test_starts_in_reserved_slots_pass_nobody_by(monkeypatch):
+    """Whoever starves waits for slots that are open to all; counted with the others there are more than the bound."""
+    keeping = replace(POLICY, reserved={"ada": 3})
+    first = arrival("first", budget=Budget(400), options={"n": 400}, tenant="bob")
+    arrivals = [first, *crowd(tenant="bob"), *[arrival(f"a{n}", n * STEP, tenant="ada") for n in range(100)]]
+    Stage(arrivals, policy=keeping).run()
+    monkeypatch.setattr(Reserved, "watch", lambda *_: frozenset())
+    broken("nobody starves beyond the bound", Stage(arrivals, policy=keeping))
 
 
 def over(**changes):

@@ -49,6 +49,11 @@ def test_what_is_left_out_has_its_default():
 
 
 WRONG = [
+    ({"policies__0__scheduler": {"reserved": {"a": -1}}}, "policies[0].scheduler.reserved.a must be at least 0"),
+    (
+        {"policies__0__scheduler": {"reserved": {"a": 0.5}}},
+        "policies[0].scheduler.reserved.a must be a whole number, not 0.5.",
+    ),
     ({"seeds": 1}, "seeds is not known; there is workload, policies, seed"),
     ({"seed": "1"}, "seed must be a whole number, not '1'."),
     ({"seed": True}, "seed must be a whole number, not True."),

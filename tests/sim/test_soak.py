@@ -44,6 +44,7 @@ def test_worlds_are_various():
     assert {"direct", "self_consistency", "auto"} == {name for name, _ in strategies.most_common(3)}
     assert sum(each.leased for each in worlds) > 30
     assert sum(each.share is not None for each in worlds) > 10
+    assert sum(any(each.policy.reserved.values()) for each in worlds) > 30
     assert sum(not each.schedule.faults for each in worlds) > 10
 
 

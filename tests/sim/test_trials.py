@@ -141,6 +141,43 @@ def test_replicas_of_the_gateway_share_the_engines(stage, store):
     assert sum(fate.tokens for fate in outcomes.fates) == outcomes.load.generated
 
 
+def reserving(stage, count, **gateway):
+    """The scenario of two tenants, with slots of each engine reserved for the light one."""
+    (policy,) = stage.scenario.policies
+    policy = replace(policy, scheduler=replace(policy.scheduler, reserved={"light": count}))
+    changed = replace(stage.scenario.gateway, **gateway)
+    scenario = replace(stage.scenario, programs=700, warmup=100, policies=(policy,), gateway=changed)
+    return Stage(scenario, stage.questions, stage.parameters)
+
+
+@pytest.fixture(scope="module")
+def tenants():
+    """A light tenant beside a flood, on an engine of 64 seats."""
+    path = SMALL.parent / "tenants.toml"
+    scenario = from_toml(path)
+    return Stage(scenario, questions_of(scenario, ()), scenario.engine.parameters(path.parent))
+
+
+def test_reserved_slots_are_there_for_their_tenant(tenants):
+    """The flood holds fewer, so that the light tenant's samples neither wait nor run in a full batch; replicas that
+    divide the slots divide the reservation."""
+    means, running = [], []
+    for count, gateway in ((0, {}), (32, {}), (32, {"replicas": 2})):
+        outcomes = play(stage := reserving(tenants, count, **gateway), stage.trials[0])
+        means.append(fmean(fate.nanos for fate in outcomes.fates if fate.tenant == "light" and fate.nanos))
+        running.append(outcomes.load.running)
+    assert max(means[1:]) < 0.97 * means[0]
+    assert running[0] > 60
+    assert max(running[1:]) < 48
+
+
+def test_reserved_slots_leave_some_to_others(tenants):
+    """The field to change is named, and how many slots there are."""
+    said = r"policies\[0\].scheduler.reserved must leave one of an engine's 64 slots to others, and is 64"
+    with pytest.raises(ScenarioError, match=said):
+        reserving(tenants, 64)
+
+
 def fate(seconds, *, right=True, refused=False, reason=StopReason.CERTAIN, tenant=""):
     """A program with ten seconds at scale 1."""
     nanos = None if seconds is None else round(seconds * NANOS)
