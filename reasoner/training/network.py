@@ -73,9 +73,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """The stream (rows, length, width) after this block. `turn`: cosine and sine of each position's angles."""
         x = x + self.o(self._attend(self.attention_norm(x), turn, mask))
-        # Matrices that read the same are applied as one: half of the time of a narrow model is overhead.
-        gate, up = functional.linear(self.feed_norm(x), torch.cat((self.gate.weight, self.up.weight))).chunk(2, -1)
-        return x + self.down(functional.silu(gate) * up)
+        # Cast once for both matrices that read it (autocast would, for each of them).
+        y = self.feed_norm(x).to(mask.dtype)
+        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
 
     def _attend(self, y: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         heads, kv_heads = self.shape.heads, self.shape.kv_heads
