@@ -38,7 +38,10 @@ def export(checkpoint: Checkpoint, folder: Path) -> None:
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     end, padding = tokenizer.token_to_id(TURN_END), tokenizer.token_to_id(END_OF_TEXT)
     half = {name: weight.half().contiguous() for name, weight in renamed(checkpoint.weights).items()}
-    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(half, weights, metadata={"format": "pt"})
+    # It is written for its owner alone, and served by somebody else.
+    weights.chmod(0o644)
     _write(folder / "config.json", config(checkpoint.shape, end, padding), indent=1)
     generation = {"eos_token_id": [end], "pad_token_id": padding, "do_sample": True, "temperature": 1.0}
     _write(folder / "generation_config.json", generation)
