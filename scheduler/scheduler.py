@@ -116,6 +116,11 @@ class Scheduler:
         waits = sum(-(-q.waiting // len(q.backends)) for q in self.queues.values() if backend in q.backends)
         return self.places[backend].running + waits
 
+    def reservations(self, backend: str) -> Mapping[str, tuple[int, int]]:
+        """By tenant: slots of this backend that are reserved for it as it stands, and how many of them it uses."""
+        place = self.places[backend]
+        return {} if self.reserved is None else self.reserved.standing(place, place.limit(self._now))
+
     def _queue(self, backends: tuple[str, ...]) -> Queue:
         queue = self.queues.get(backends)
         if queue is None:

@@ -20,6 +20,7 @@ def policy_of(settings: Settings) -> Policy:
         retries=chosen.retries,
         hedge=chosen.hedge,
         weights={tenant.name: tenant.weight for tenant in settings.tenants},
+        reserved={tenant.name: tenant.reserved_slots for tenant in settings.tenants if tenant.reserved_slots},
     )
 
 

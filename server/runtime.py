@@ -135,6 +135,8 @@ class Runtime:
         for name, place in scheduler.places.items():
             shown.breaker(name, place.breaker.state(now))
             shown.slots(name, "learned", int(place.capacity.limit))
+            for tenant, (slots, used) in scheduler.reservations(name).items():
+                shown.reserved(name, tenant, slots, used)
 
     def _execute(self, command: Command) -> None:
         live = self._programs.get(command.program)

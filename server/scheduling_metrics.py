@@ -106,6 +106,12 @@ class SchedulingMetrics:
             ["backend", "bound"],
             registry=registry,
         )
+        self._reserved = Gauge(
+            "quorate_reserved_slots",
+            "Slots of a backend that are reserved for a tenant: used by it, and kept free for it.",
+            ["backend", "tenant", "state"],
+            registry=registry,
+        )
         self._engine_requests = Gauge(
             "quorate_engine_requests",
             "Requests in the engine by its own count, whoever sent them.",
@@ -198,6 +204,11 @@ class SchedulingMetrics:
             self._slots.labels(backend, bound).set(slots)
         else:
             self._slots.remove(backend, bound)
+
+    def reserved(self, backend: str, tenant: str, slots: int, used: int) -> None:
+        """So many slots of a backend are reserved for a tenant now, and so many of them it uses."""
+        self._reserved.labels(backend, self._tenant(tenant), "used").set(used)
+        self._reserved.labels(backend, self._tenant(tenant), "kept").set(slots - used)
 
     def measured(self, seen: BackendMeasured) -> None:
         """An engine has said how it does."""

@@ -238,6 +238,7 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
         self._told_apart()
+        self._room_for_others()
         self._sound_budgets()
         return self
 
@@ -258,6 +259,14 @@ class Settings(BaseSettings):
             raise ValueError("a key of a tenant is named twice")
         if self.anonymous == "refuse" and not self.tenants:
             raise ValueError("anonymous = 'refuse' without [[tenants]] would serve nobody")
+
+    def _room_for_others(self) -> None:
+        """Reservations leave at least one slot of each backend to whoever has none."""
+        reserved = sum(tenant.reserved_slots for tenant in self.tenants)
+        for backend in self.backends if reserved else ():
+            if reserved >= backend.slots:
+                left = f"none of the {backend.slots} slots of backend '{backend.name}'"
+                raise ValueError(f"tenants.reserved_slots: {reserved} in all leave others {left}")
 
     def _sound_budgets(self) -> None:
         """Every budget of the operator's names a strategy and options that exist; requests do not find out later."""

@@ -35,6 +35,7 @@ class TenantSettings(BaseModel):
     keys: tuple[SecretStr, ...] = Field(min_length=1, description="Plain, or `sha256:` and the digest in hex.")
     weight: float = Field(default=1.0, gt=0, le=1e6, description="Share of tokens when the engines are busy.")
     priority: int = Field(default=0, ge=-LAST, le=LAST, description="Class of its requests; lower goes first.")
+    reserved_slots: int = Field(default=0, ge=0, description="Slots of each backend that are kept free for it.")
     default_budget: BudgetSpelling | None = None
 
     @field_validator("keys")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from threading import Event
 
@@ -22,6 +23,7 @@ from tests.e2e.processes import (
     running,
     samples,
     table,
+    until,
 )
 
 SLOTS = 16
@@ -92,6 +94,33 @@ def test_tokens_go_by_weight(gateway: Gateway) -> None:
         made = {name: gateway.sum("quorate_tenant_tokens_total", tenant=name) - before[name] for name in WEIGHTS}
     assert made["light"] == 0
     assert 2 < made["heavy"] / made["flood"] < 4.5
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Gateway]:
+    """One engine, four slots of which are kept for the light tenant."""
+    engine = Engine(free_port(), tmp_path, f"--max-num-seqs={SLOTS}")
+    kept = {"light": 4, "flood": 0}
+    tenants = [table("[tenants]", {"name": name, "keys": [name], "reserved_slots": of}) for name, of in kept.items()]
+    tables = [backend("one", engine.url, slots=SLOTS, silent_seconds=10.0), model("one")]
+    gateway = Gateway(free_port(), tmp_path, "\n".join(["[scheduling]\nshed = false", *tenants, *tables]))
+    with running(engine, gateway):
+        yield gateway
+
+
+def test_a_reserved_slot_is_there_while_a_flood_holds_all_others(keeping: Gateway) -> None:
+    """Every sample of the light tenant starts at once, by the gateway's own account; the flood's wait."""
+    with crowd(64) as clients, flooding(clients, keeping, "flood", 40) as flood:
+        light = []
+        for number in range(6):
+            until(lambda: keeping.in_flight() == SLOTS - 4, 5.0)
+            light.append(clients.ask(keeping, samples(4, include=["trace"]), f"light {number}?", key="light"))
+        state = {each: keeping.sum("quorate_reserved_slots", tenant="light", state=each) for each in ("used", "kept")}
+    waits = [each["started_ms"] - each["submitted_ms"] for answer in light for each in answer.compute["trace"]]
+    assert len(waits) == 6 * 4
+    assert max(waits) < 50
+    assert sum(state.values()) == 4
+    assert median(answer.seconds for answer in light) < median(answer.seconds for answer in flood.answers) / 2
 
 
 def test_requests_without_a_key_are_one_tenant(gateway: Gateway) -> None:

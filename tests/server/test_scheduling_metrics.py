@@ -86,6 +86,14 @@ def test_tenants_are_bounded(counted: tuple[SchedulingMetrics, Value]) -> None:
     assert (value("waiting_requests", tenant="school"), value("waiting_requests", tenant="other")) == (0, 0)
 
 
+def test_reserved_slots_are_used_or_kept(counted: tuple[SchedulingMetrics, Value]) -> None:
+    """Together they are what is reserved."""
+    made, value = counted
+    made.reserved("a", "school", 3, 1)
+    assert value("reserved_slots", backend="a", tenant="school", state="used") == 1
+    assert value("reserved_slots", backend="a", tenant="school", state="kept") == 2
+
+
 @pytest.mark.parametrize(("state", "number"), [("closed", 0), ("half_open", 1), ("open", 2)])
 def test_the_breaker_is_a_number(counted: tuple[SchedulingMetrics, Value], state: str, number: int) -> None:
     """The higher, the worse."""

@@ -12,6 +12,7 @@ import pytest
 from core.errors import InvalidKey, Overloaded
 from server.app import create_app
 from server.jobs import Job
+from server.policies import policy_of
 from server.settings import Settings, SettingsError, make
 from server.tenants import LAST, Tenants, TenantSettings
 
@@ -103,6 +104,12 @@ def test_among_themselves_requests_go_as_they_like(wanted: int | None) -> None:
         ([{"name": "a", "keys": ["two words"]}], "tenants.0.keys: a key is one word"),
         ([{"name": "a", "keys": ["sha256:12"]}], "tenants.0.keys: 'sha256:' is followed by the 64 hexadecimal digits"),
         ([{"name": "a", "keys": ["k"], "weight": 0}], "tenants.0.weight: "),
+        ([{"name": "a", "keys": ["k"], "reserved_slots": -1}], "tenants.0.reserved_slots: "),
+        ([{"name": "a", "keys": ["k"], "reserved_slots": 0.5}], "tenants.0.reserved_slots: "),
+        (
+            [{"name": "a", "keys": ["k"], "reserved_slots": 40}, {"name": "b", "keys": ["l"], "reserved_slots": 24}],
+            "tenants.reserved_slots: 64 in all leave others none of the 64 slots of backend 'b'",
+        ),
         ([{"name": "a", "keys": ["k"], "surprise": 0}], "tenants.0.surprise: unknown setting"),
         ([{"name": "a", "keys": ["k"], "default_budget": "huge"}], "tenants.0.default_budget: "),
         (
@@ -122,6 +129,13 @@ def test_wrong_tenants_are_refused(tenants: list[Any], expected: str) -> None:
     assert expected in str(caught.value)
     assert "key-b" not in str(caught.value)
     assert "two words" not in str(caught.value)
+
+
+def test_reservations_reach_the_policy(gateway_settings: Callable[..., Settings]) -> None:
+    """Of those who have any; one slot of each backend is enough for the others."""
+    tenants = [{"name": "a", "keys": ["k"], "reserved_slots": 31}, {"name": "b", "keys": ["l"]}]
+    assert policy_of(gateway_settings(tenants=tenants)).reserved == {"a": 31}
+    assert policy_of(gateway_settings()).reserved == {}
 
 
 def test_somebody_must_be_served(gateway_settings: Callable[..., Settings]) -> None:
