@@ -5,7 +5,8 @@
 The light tenant asks at random times (Poisson) for half of its share of the engine. In turn, block by block and with
 the same programs at the same times, it is alone, or beside a tenant that asks for twenty times its own share. The same
 flood is also measured with nobody told apart: everyone without a key, in order of arrival. Latency is the client's;
-"wait" is the mean time of a sample until it has a slot, "run" until it ends.
+"wait" is the mean time of a sample until it has a slot, "run" until it ends. `--reserved` keeps so many slots free for
+the light tenant wherever tenants are told apart.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,7 +39,8 @@ MODES = ("alone", "beside the flood", "beside the flood, nobody told apart")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An engine, and what is asked of it. `capacity` is samples a second that it can do when its slots are full."""
+    """An engine, and what is asked of it. `capacity` is samples a second that it can do when its slots are full;
+    `reserved` of them are kept for the light tenant."""
 
     name: str
     slots: int
@@ -46,6 +48,7 @@ class Setting:
     samples: int
     tokens: int
     model: str = MODEL
+    reserved: int = 0
 
     def body(self, text: str) -> dict[str, Any]:
         """A program of a fixed number of samples, all of them at once; under load it may get fewer."""
@@ -66,7 +69,9 @@ class Setting:
 
 def settings(setting: Setting, engine: str, *, apart: bool) -> str:
     """The gateway's; with tenants, or without."""
-    tenants = [table("[tenants]", {"name": name, "keys": [name]}) for name in TENANTS] if apart else []
+    kept = dict.fromkeys(TENANTS, 0) | {"light": setting.reserved}
+    named = [{"name": name, "keys": [name], "reserved_slots": kept[name]} for name in TENANTS]
+    tenants = [table("[tenants]", each) for each in named] if apart else []
     scheduling = table("scheduling", {} if apart else {"order": "first_come", "shed": False})
     return "\n".join([scheduling, *tenants, engine])
 
@@ -125,7 +130,9 @@ def report(setting: Setting, replies: Mapping[str, Sequence[Reply]]) -> str:
     alone, beside = found[MODES[0], "light"], found[MODES[1], "light"]
     ratio = beside.p90 / alone.p90
     verdict = "within" if ratio <= BAR else "over"
-    return "\n".join([*lines, "", f"P90 of the light tenant: {ratio:.2f} times that of being alone, {verdict} {BAR}"])
+    kept = f", with {setting.reserved} of {setting.slots} slots reserved" if setting.reserved else ""
+    said = f"P90 of the light tenant{kept}: {ratio:.2f} times that of being alone, {verdict} {BAR}"
+    return "\n".join([*lines, "", said])
 
 
 def embedded(options: argparse.Namespace, _: str) -> tuple[Setting, str]:
@@ -162,6 +169,7 @@ async def run(options: argparse.Namespace, root: str) -> None:
             process = await stack.enter_async_context(child("simulate-backend", *flags, f"--answers={answers}"))
             root = process.root
         setting, engine = {"simulated": simulated, "embedded": embedded, "vllm": real}[options.engine](options, root)
+        setting = replace(setting, reserved=options.reserved)
         replies = await measure(setting, engine, options)
     print(report(setting, replies))
     found = [{"mode": mode, "tenant": tenant, **asdict(each)} for mode, tenant, each in rows(replies)]
@@ -176,13 +184,14 @@ def main() -> None:
     parser.add_argument("--slots", type=int, help="of the engine (default: 64 simulated, 16 others)")
     parser.add_argument("--speed", type=float, default=2.0, help="of the simulated engine (default %(default)s)")
     parser.add_argument("--capacity", type=float, help="samples a second that the engine can do (default: 56, 16, 18)")
+    parser.add_argument("--reserved", type=int, default=0, help="slots kept for the light tenant (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of one block (default %(default)s)")
     parser.add_argument("--blocks", type=int, default=2, help="of each mode (default %(default)s)")
     parser.add_argument("--out", type=Path, help="(default: bench/results/tenants-ENGINE.json)")
     options = parser.parse_args()
     options.out = options.out or Path(f"bench/results/tenants-{options.engine}.json")
     if options.engine == "virtual":
-        tenants_simulated.run(options.out)
+        tenants_simulated.run(options.out, options.reserved)
         return
     with ExitStack() as stack:
         root = ""

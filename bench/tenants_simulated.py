@@ -51,9 +51,15 @@ def sides(mode: str, rows: Sequence[Record]) -> list[Side]:
     return found
 
 
-def measured() -> list[Side]:
-    """Alone, and beside the flood."""
-    beside = from_toml(SCENARIO)
+def reserving(scenario: Scenario, slots: int) -> Scenario:
+    """The same with slots of the engine reserved for the light tenant."""
+    policies = [replace(each, scheduler=replace(each.scheduler, reserved={LIGHT: slots})) for each in scenario.policies]
+    return replace(scenario, policies=tuple(policies))
+
+
+def measured(reserved: int) -> list[Side]:
+    """Alone, and beside the flood, with so many slots reserved for the light tenant."""
+    beside = reserving(from_toml(SCENARIO), reserved)
     found = []
     for mode, scenario in (("alone", alone(beside)), ("beside the flood", beside)):
         stage = Stage(scenario, questions_of(scenario, (SCENARIO.parent,)), scenario.engine.parameters(SCENARIO.parent))
@@ -77,9 +83,9 @@ def report(found: Sequence[Side]) -> str:
     return "\n".join([*lines, "", f"P90 of the light tenant: {ratio:.2f} times that of being alone"])
 
 
-def run(out: Path) -> None:
-    """Print it, and keep it."""
-    found = measured()
+def run(out: Path, reserved: int = 0) -> None:
+    """Print it, and keep it. Raises `ScenarioError` where nothing is left to the flood."""
+    found = measured(reserved)
     print(report(found))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps([asdict(each) for each in found], indent=1), encoding="utf-8")
