@@ -1,0 +1,73 @@
+"""Judges of a whole text: its answer, and its steps. The step checker is an imperfect process reward, on purpose.
+
+A step is an equation (`12+5=17`; ledgers, stories) or a chain (`Mia > Tom > Ana`; orderings). A checker sees whether a
+step is true, not whether it was the one to take: a thought that misreads the question can have a perfect score, as
+with real process rewards. `Weakened` makes it worse by a known amount.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reasoner import orderings, task
+from reasoner.sets import Question
+
+UNKNOWN = 0.5
+"""The score of a text of whose steps none could be seen."""
+
+
+def answer_score(text: str, question: Question) -> float:
+    """1.0 if the text's final answer is exactly right, else 0.0."""
+    return float(question.correct(text))
+
+
+def step_verdicts(text: str, question: Question) -> list[bool]:
+    """Whether each step of the text, in order, is right."""
+    if isinstance(question.origin, orderings.Puzzle):
+        return orderings.step_ok(text, question.origin)
+    return task.step_ok(text)
+
+
+def step_score(text: str, question: Question) -> float:
+    """Share of the text's steps that are right, from 0 to 1; 0 for a text without any."""
+    return _share(step_verdicts(text, question))
+
+
+@dataclass(frozen=True, slots=True)
+class Weakened:
+    """`step_score` by a judge that is partly blind and sometimes wrong.
+
+    The same (seed, text, step) always gives the same verdict. What a judge cannot see, a blinder one of the same seed
+    cannot either, and so with what it gets wrong. ValueError for a share outside [0, 1].
+
+    Args:
+        masked: Share of steps that it cannot see; they count neither for nor against a text.
+        noise: Probability that a verdict is the opposite of what is true; at 0.5 a verdict says nothing.
+        seed: Which of all such judges.
+    """
+
+    masked: float = 0.0
+    noise: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, share in (("masked", self.masked), ("noise", self.noise)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, not {share}")
+
+    def __call__(self, text: str, question: Question) -> float:
+        """Share of the steps seen that are judged right; `UNKNOWN` if there are steps and none is seen."""
+        verdicts = step_verdicts(text, question)
+        judged = [
+            verdict for step, right in enumerate(verdicts) if (verdict := self._judge(text, step, right)) is not None
+        ]
+        return UNKNOWN if verdicts and not judged else _share(judged)
+
+    def _judge(self, text: str, step: int, right: bool) -> bool | None:
+        dice = random.Random(f"{self.seed}/{step}/{text}")
+        unseen, flipped = dice.random() < self.masked, dice.random() < self.noise
+        return None if unseen else right != flipped
+
+
+def _share(verdicts: Sequence[bool]) -> float:
+    return sum(verdicts) / len(verdicts) if verdicts else 0.0
