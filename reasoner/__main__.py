@@ -5,16 +5,17 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
 from reasoner.evaluate import table
-from reasoner.questions import ALL_BINS, SPLITS, questions
+from reasoner.questions import SPLITS
 from reasoner.record import Recording, load, missing, record
-from reasoner.task import Problem
-from reasoner.trace import solution
+from reasoner.samples import Extras
+from reasoner.sets import OWNERS, STANDARD, TASKS, Question, Task, bins_of, selected
+from reasoner.trace import solved
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +49,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=SPLITS, default="development")
-    parser.add_argument("--per-bin", type=_positive, default=5, metavar="N", help="questions of each bin (default 5)")
-    parser.add_argument("--bins", type=_bins, default=ALL_BINS, metavar="B,...", help="bins (default: all, 1-9)")
+    parser.add_argument("--tasks", type=_tasks, metavar="T,...", help=f"of {','.join(TASKS)} (default: ledger)")
+    parser.add_argument(
+        "--bins", type=_bins, metavar="B,...", help="bins (default: all of the tasks: 1-9, s1-s6, o1-o6)"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--per-bin", type=_positive, default=5, metavar="N", help="questions of each bin (default 5)")
+    size.add_argument("--standard", action="store_true", help="as many of each bin as figures are reported on")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +69,10 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=_positive, default=900, metavar="N", help="tokens of one sample (900)")
     parser.add_argument("--parallel", type=_positive, default=8, metavar="N", help="samples at once (8)")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of llama.cpp (1)")
+    parser.add_argument("--confidence", action="store_true", help="record how sure each sample's tokens were")
+    parser.add_argument("--steps", action="store_true", help="record the share of right steps of each sample")
+    parser.add_argument("--probes", action="store_true", help="record forced answers at every line of each thought")
+    parser.add_argument("--probed", type=_positive, metavar="P", help="... of the first P samples of a question alone")
     parser.add_argument("--out", type=Path, required=True, metavar="TRACE", help="where to, *.jsonl.gz")
     parser.set_defaults(run=_sample)
 
@@ -74,22 +84,43 @@ def _positive(text: str) -> int:
     return value
 
 
-def _bins(text: str) -> tuple[int, ...]:
-    chosen = tuple(int(part) for part in text.split(","))
-    if unknown := set(chosen) - set(ALL_BINS):
-        raise argparse.ArgumentTypeError(f"no such bin: {sorted(unknown)[0]}")
+def _bins(text: str) -> tuple[str, ...]:
+    return _known(text, OWNERS, "bin")
+
+
+def _tasks(text: str) -> tuple[Task, ...]:
+    chosen = _known(text, TASKS, "task")
+    return tuple(task for task in TASKS if task in chosen)
+
+
+def _known(text: str, known: Iterable[str], what: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if unknown := sorted(set(chosen) - set(known)):
+        raise argparse.ArgumentTypeError(f"no such {what}: {unknown[0]}")
     return chosen
 
 
-def _selected(args: argparse.Namespace) -> dict[str, Problem]:
-    return questions(args.split, args.per_bin, bins=args.bins)
+def _selected(args: argparse.Namespace) -> dict[str, Question]:
+    bins: tuple[str, ...] = args.bins or bins_of(args.tasks or TASKS[:1])
+    for bin_ in bins:
+        if args.tasks and OWNERS[bin_] not in args.tasks:
+            raise ValueError(f"--bins: {bin_} is of {OWNERS[bin_]}, which is not among --tasks")
+    numbers = {bin_: STANDARD.get(bin_, 1) if args.standard else args.per_bin for bin_ in bins}
+    return selected(args.split, numbers)
+
+
+def _extras(args: argparse.Namespace) -> Extras:
+    if args.probed and not args.probes:
+        raise ValueError("--probed needs --probes")
+    probed = min(args.probed or args.samples, args.samples) if args.probes else 0
+    return Extras(confidence=args.confidence, steps=args.steps, probed=probed)
 
 
 def _questions(args: argparse.Namespace) -> None:
-    for id_, problem in _selected(args).items():
-        print(json.dumps({"id": id_, "gold": str(problem.answer), "question": problem.question}))
-        if args.worked:
-            print(solution(problem))
+    for id_, question in _selected(args).items():
+        print(json.dumps({"id": id_, "gold": question.gold, "question": question.question}))
+        if args.worked and (worked := solved(question)):
+            print(worked)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -102,18 +133,18 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _sample(args: argparse.Namespace) -> None:
     if args.base_url and not args.name:
         raise ValueError("--base-url needs --name, the model to ask for")
-    problems = _selected(args)
+    questions = _selected(args)
     name = args.name or args.model.resolve().parent.name
-    recording = Recording(name, args.temperature, args.samples, args.parallel)
+    recording = Recording(name, args.temperature, args.samples, args.parallel, _extras(args))
     made: list[Reply] = []
     started = time.monotonic()
-    with _engine(args, name) as engine, _progress_bar(missing(problems, recording, args.out)) as bar:
+    with _engine(args, name) as engine, _progress_bar(missing(questions, recording, args.out)) as bar:
 
         def count(reply: Reply) -> None:
             made.append(reply)
             bar.update()
 
-        lines = record(engine, problems, recording, args.out, on_sample=count)
+        lines = record(engine, questions, recording, args.out, on_sample=count)
     print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
     print(table(lines))
 

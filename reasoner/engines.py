@@ -1,11 +1,13 @@
 """Where samples come from: a GGUF file in llama.cpp inside this process, or any OpenAI-compatible server.
 
-Both speak chat completions and sample from the model's own distribution: no top-k, no top-p, no min-p.
+Both speak chat completions and sample from the model's own distribution: no top-k, no top-p, no min-p. Text completions
+of a raw prompt, always greedy, are for what a chat cannot say: a thought that somebody else began.
 """
 
 import importlib
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -21,18 +23,36 @@ class EngineError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One generated token: its text, its log-probability, and those of the likeliest candidates in its place (nats)."""
+
+    text: str
+    logprob: float
+    top: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """One sample: its text (thought and answer), and how many tokens were generated."""
+    """One sample: its text (thought and answer), and how many tokens were generated. `pieces`: the tokens, if asked
+    for; an end-of-turn token may be the last. `cut`: whether the limit of tokens ended it."""
 
     text: str
     tokens: int
+    pieces: tuple[Piece, ...] = ()
+    cut: bool = False
 
 
 class Engine(Protocol):
-    """Answers one question at a time; `reply` is called from several threads at once."""
+    """Answers one question at a time; called from several threads at once."""
 
-    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
-        """One sample; temperature 0 is greedy. EngineError if there is none."""
+    def reply(self, question: str, *, temperature: float, seed: int, top: int = 0) -> Reply:
+        """One sample; temperature 0 is greedy. `top`: candidates of each token to report, at most 20; none reports no
+        tokens at all. EngineError if there is no sample."""
+        ...
+
+    def complete(self, prompt: str, *, max_tokens: int, stop: str) -> Reply:
+        """What follows the raw prompt, greedily, up to but without `stop`, with its tokens. EngineError if there is
+        nothing."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -71,10 +91,12 @@ class LlamaCpp:
             self._folder.cleanup()
             raise EngineError(f"llama.cpp cannot load {path}: {error}") from error
 
-    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
-        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens)
-        raw = self._server.handle_chat_completions(body)
-        return _read(json.loads(raw) if isinstance(raw, str | bytes) else raw)
+    def reply(self, question: str, *, temperature: float, seed: int, top: int = 0) -> Reply:
+        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens, top=top)
+        return _read(_parsed(self._server.handle_chat_completions(body)))
+
+    def complete(self, prompt: str, *, max_tokens: int, stop: str) -> Reply:
+        return _read(_parsed(self._server.handle_completions(_raw_body(prompt, max_tokens, stop))))
 
     def __enter__(self) -> Self:
         return self
@@ -101,10 +123,16 @@ class OpenAIServer:
         headers = {"x-compute-budget": "off"}
         self._client = httpx.Client(base_url=base_url, timeout=timeout, headers=headers, transport=transport)
 
-    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
-        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens)
+    def reply(self, question: str, *, temperature: float, seed: int, top: int = 0) -> Reply:
+        body = _body(question, temperature=temperature, seed=seed, max_tokens=self._max_tokens, top=top)
+        return self._asked("chat/completions", body)
+
+    def complete(self, prompt: str, *, max_tokens: int, stop: str) -> Reply:
+        return self._asked("completions", _raw_body(prompt, max_tokens, stop))
+
+    def _asked(self, path: str, body: Mapping[str, Any]) -> Reply:
         try:
-            response = self._client.post("chat/completions", json=body | {"model": self._model})
+            response = self._client.post(path, json={**body, "model": self._model})
             return _read(response.json())
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise EngineError(f"{self._client.base_url}: {type(error).__name__} {error}") from error
@@ -116,8 +144,8 @@ class OpenAIServer:
         self._client.close()
 
 
-def _body(question: str, *, temperature: float, seed: int, max_tokens: int) -> dict[str, Any]:
-    return {
+def _body(question: str, *, temperature: float, seed: int, max_tokens: int, top: int) -> dict[str, Any]:
+    body = {
         "messages": [{"role": "user", "content": question}],
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -127,12 +155,40 @@ def _body(question: str, *, temperature: float, seed: int, max_tokens: int) -> d
         "top_k": 0,
         "min_p": 0.0,
     }
+    return body | {"logprobs": True, "top_logprobs": top} if top else body
+
+
+def _raw_body(prompt: str, max_tokens: int, stop: str) -> dict[str, Any]:
+    return {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0.0, "logprobs": 1, "stop": [stop]}
+
+
+def _parsed(raw: Any) -> dict[str, Any]:
+    """llama.cpp's own answer, which some versions of the binding leave as JSON."""
+    parsed: dict[str, Any] = json.loads(raw) if isinstance(raw, str | bytes) else raw
+    return parsed
 
 
 def _read(response: dict[str, Any]) -> Reply:
-    """A chat completion as a Reply; servers put the thought into the content, or beside it."""
+    """A completion as a Reply; of chats, servers put the thought into the content, or beside it."""
     if "choices" not in response or "usage" not in response:
         raise EngineError(str(response.get("error", response)))
-    message = response["choices"][0]["message"]
-    parts = (message.get("reasoning_content"), message.get("reasoning"), message.get("content"))
-    return Reply("\n".join(part for part in parts if part), response["usage"]["completion_tokens"])
+    choice = response["choices"][0]
+    message = choice.get("message", {})
+    parts = (choice.get("text"), *(message.get(key) for key in ("reasoning_content", "reasoning", "content")))
+    text = "\n".join(part for part in parts if part)
+    pieces = _pieces(choice.get("logprobs") or {})
+    return Reply(text, response["usage"]["completion_tokens"], pieces, cut=choice.get("finish_reason") == "length")
+
+
+def _pieces(logprobs: Mapping[str, Any]) -> tuple[Piece, ...]:
+    """The tokens, in the form of chats, or in the older one of text completions."""
+    if "tokens" in logprobs:
+        return tuple(map(Piece, logprobs["tokens"], logprobs["token_logprobs"]))
+    return tuple(
+        Piece(entry["token"], entry["logprob"], _candidates(entry.get("top_logprobs") or ()))
+        for entry in logprobs.get("content") or ()
+    )
+
+
+def _candidates(top: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    return tuple(candidate["logprob"] for candidate in top)

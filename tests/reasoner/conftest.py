@@ -12,15 +12,24 @@ WEIGHTS = Path(__file__).parents[2] / "reasoner" / "weights"
 
 
 class ScriptedEngine:
-    """Answers by `script(question, temperature, seed)` and remembers what it was asked."""
+    """Answers by `script(question, temperature, seed)`, completes by `forced(prompt)`; remembers what it was asked."""
 
-    def __init__(self, script: Callable[[str, float, int], Reply]) -> None:
+    def __init__(
+        self, script: Callable[[str, float, int], Reply], forced: Callable[[str], Reply] = lambda prompt: Reply("", 0)
+    ) -> None:
         self.asked: list[tuple[str, float, int]] = []
-        self._script = script
+        self.prompts: list[str] = []
+        self.tops: set[int] = set()
+        self._script, self._forced = script, forced
 
-    def reply(self, question: str, *, temperature: float, seed: int) -> Reply:
+    def reply(self, question: str, *, temperature: float, seed: int, top: int = 0) -> Reply:
         self.asked.append((question, temperature, seed))
+        self.tops.add(top)
         return self._script(question, temperature, seed)
+
+    def complete(self, prompt: str, *, max_tokens: int, stop: str) -> Reply:
+        self.prompts.append(prompt)
+        return self._forced(prompt)
 
     def __enter__(self) -> Self:
         return self

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from reasoner.engines import EngineError, Reply
-from reasoner.questions import questions
 from reasoner.record import Recording, load, missing, partial_path, record
+from reasoner.sets import selected
 
-PROBLEMS = questions("development", 2, bins=[1, 2])
+PROBLEMS = selected("development", {"1": 2, "2": 2})
 RECORDING = Recording("reasoner-test", temperature=1.0, samples=3, parallel=2)
 SIZE = len(PROBLEMS) * 4
 Script = Callable[[str, float, int], Reply]
@@ -21,8 +21,8 @@ Script = Callable[[str, float, int], Reply]
 
 def honest(question: str, temperature: float, seed: int) -> Reply:
     """The right answer when greedy; otherwise right, wrong or none by the seed."""
-    gold = next(p.answer for p in PROBLEMS.values() if p.question == question)
-    text = ["no idea", rf"\boxed{{{gold}}}", rf"\boxed{{{gold + 1}}}"][seed % 3 if temperature else 1]
+    gold = next(p.gold for p in PROBLEMS.values() if p.question == question)
+    text = ["no idea", rf"\boxed{{{gold}}}", rf"\boxed{{1{gold}}}"][seed % 3 if temperature else 1]
     return Reply(text, 10 + seed % 7)
 
 
@@ -52,9 +52,9 @@ def test_lines_have_the_trace_format(out: Path, scripted: Any) -> None:
         lines = [json.loads(line) for line in file]
     assert [line["id"] for line in lines] == list(PROBLEMS)
     for line, problem in zip(lines, PROBLEMS.values(), strict=True):
-        gold = str(problem.answer)
+        gold = problem.gold
         assert (line["task"], line["gold"], line["question"]) == ("ledger", gold, problem.question)
-        assert (line["bin"], line["model"], line["t"]) == (problem.bin, "reasoner-test", 1.0)
+        assert (line["bin"], line["model"], line["t"]) == (int(problem.bin), "reasoner-test", 1.0)
         assert line["greedy"]["answer"] == gold
         assert len(line["samples"]) == 3
         for sample in [line["greedy"], *line["samples"]]:
