@@ -52,26 +52,22 @@ class Chooser:
         free = roomy(self._pool, now)
         if not free:
             return None
-        if self._reserved is None:
-            return self._turn(free, free, now)
-        opened = self._reserved.opened(free)
-        chosen = self._turn(free, opened, now) if opened else None
-        if chosen is not None or len(opened) == len(free):
-            return chosen
-        return self._first(self.queue.next(LOOK, self._reserved.holders(free)), free, now)
-
-    def _turn(self, free: Free, opened: Free, now: int) -> Choice | None:
-        """Where some slots are open to everybody."""
-        queue = self.queue
-        starved = queue.starved(now)
-        if starved is not None and (due := [each for each in opened if each[0].due]):  # it goes anywhere
-            place, _ = soonest(due, queue.service)
-            place.turns = 0
-            return starved, next(iter(starved.waiting)), place
-        chosen = self._first(queue.next(1 if self._single else LOOK), free, now)
-        if chosen is not None and (opened is free or any(chosen[2] is place for place, _ in opened)):
-            chosen[2].turns += 1
-        return chosen
+        queue, reserved = self.queue, self._reserved
+        opened = free if reserved is None else reserved.opened(free)
+        if opened:
+            starved = queue.starved(now)
+            if starved is not None and (due := [each for each in opened if each[0].due]):  # it goes anywhere
+                place, _ = soonest(due, queue.service)
+                place.turns = 0
+                return starved, next(iter(starved.waiting)), place
+            chosen = self._first(queue.next(1 if self._single else LOOK), free, now)
+            if chosen is not None:
+                if reserved is None or any(chosen[2] is place for place, _ in opened):
+                    chosen[2].turns += 1
+                return chosen
+        if reserved is None or len(opened) == len(free):
+            return None
+        return self._first(queue.next(LOOK, reserved.holders(free)), free, now)
 
     def _first(self, programs: Iterable[Program], free: Free, now: int) -> Choice | None:
         """The first of these programs that takes a slot it may have."""

@@ -260,13 +260,16 @@ class Queue:
 
 def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[str]:
     """The first program of each tenant, by share; of a single tenant, its first few."""
-    if among is None and len(group.programs) > 1:
-        for tenant in _smallest(group.tenants, most):
-            yield from _smallest(group.programs[tenant], 1)
-        return
-    tenants = list(group.programs) if among is None else group.tenants.some(among)
-    for tenant in tenants[:most]:
-        yield from _smallest(group.programs[tenant], most if len(tenants) == 1 else 1)
+    tenants: Iterable[str]
+    if among is not None:
+        chosen = group.tenants.some(among)[:most]
+        tenants, each = chosen, most if len(chosen) == 1 else 1
+    elif len(group.programs) == 1:
+        tenants, each = group.programs, most
+    else:
+        tenants, each = _smallest(group.tenants, most), 1
+    for tenant in tenants:
+        yield from _smallest(group.programs[tenant], each)
 
 
 def _smallest(ranking: Ranking[str], most: int) -> Iterator[str]:
