@@ -37,9 +37,9 @@ EASY = replace(
 )
 READING = replace(
     EASY,
-    stories=0.52,
-    ledgers=0.33,
-    puzzles=0.15,
+    stories=0.38,
+    ledgers=0.24,
+    puzzles=0.38,
     drills=0.0,
     levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
     reading=True,
@@ -49,8 +49,8 @@ READING = replace(
 def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
     made = (
-        Recipe("reasoner-tiny", TINY, stages(reading=0.85, sums=0.75, most=8_000_000), probes),
-        Recipe("reasoner-small", SMALL, stages(reading=0.95, sums=0.90, most=18_000_000), probes),
+        Recipe("reasoner-tiny", TINY, stages(reading=0.65, sums=0.70, most=8_000_000), probes),
+        Recipe("reasoner-small", SMALL, stages(reading=0.80, sums=0.85, most=18_000_000), probes),
         Recipe(
             "reasoner-large",
             LARGE,
@@ -65,7 +65,7 @@ def recipes() -> Mapping[str, Recipe]:
 def stages(*, reading: float, sums: float, most: int) -> tuple[Stage, ...]:
     """Reading first, arithmetic second, everything last, with the rate falling; `most`: tokens of the last one."""
     return (
-        Stage("reading", READING, 16_000_000, {"reading": reading}, least_tokens=3_000_000),
+        Stage("reading", READING, 16_000_000, {"reading": reading, "clues": 0.5}, least_tokens=3_000_000),
         Stage("sums", EASY, 12_000_000, {"reading": reading, "sums": sums}, least_tokens=2_500_000),
         Stage("everything", EVERYTHING, most, decay=0.6),
     )

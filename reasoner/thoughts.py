@@ -5,7 +5,7 @@ step or tens first; events as they come, or gains before losses) and a check pic
 question may fail at different places.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -25,8 +25,15 @@ TENS_FIRST = 0.35
 GAINS_FIRST = 0.25
 LONG = 3
 """Events from which on it makes sense to sort them."""
-SIGNS = {"add": "+", "sub": "-", "box": "+", "unbox": "-", "mul": "*", "div": "/"}
-VERBS = {"add": "gains", "sub": "loses", "box": "gains", "unbox": "loses", "mul": "times", "div": "split by"}
+SIGNS: Mapping[str, str] = {"add": "+", "sub": "-", "box": "+", "unbox": "-", "mul": "*", "div": "/"}
+VERBS: Mapping[str, str] = {
+    "add": "gains",
+    "sub": "loses",
+    "box": "gains",
+    "unbox": "loses",
+    "mul": "times",
+    "div": "split by",
+}
 ADDITIVE = frozenset({"add", "sub", "box", "unbox"})
 LOSSES = frozenset({"sub", "unbox"})
 

@@ -88,7 +88,8 @@ def failed(capsys: pytest.CaptureFixture[str], url: str, out: Path, *options: st
 def test_a_live_server_is_measured(simulated: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file is what the simulators read; a step of it costs about what it does on the server.
 
-    One hurried round on a busy machine: units and the shape are checked here, how well a fit can be in sim/test_fitting.
+    One hurried round on a busy machine: units and the shape are checked here, how exact a fit can be in
+    tests/sim/engine.
     """
     out, timings = tmp_path / "engine.json", tmp_path / "timings.json"
     options = ["--seconds", "6", "--repeats", "1", "--num-gpu-blocks", "1000", "--timings", str(timings)]
