@@ -48,6 +48,8 @@ TIGHTER = 0.75
 """Each deadline that is tried is so much of the one before."""
 TIGHTEST = 0.02
 DETAILED = "mcqa-exams-gpt35-cot"
+TIGHT = (DETAILED, "mcqa100-gpt4-cot", "reasoner-small")
+"""Tables on which the tightest deadlines are looked for."""
 """The table on which the parts of ours are tried one by one, and Dynasor's own deadlines."""
 
 
@@ -185,10 +187,9 @@ def main() -> int:
     draw(curves, main_curves(), arguments.jobs)
     spread = {(table, policy): curve for table, policy, curve in pooled(arguments.jobs, loads, widely(curves))}
     write(curves, spread, [])
-    scales = list(pooled(arguments.jobs, tightest, tight(curves)))
-    write(curves, spread, scales)
     draw(curves, further(), arguments.jobs)
-    write(curves, spread, scales)
+    write(curves, spread, [])
+    write(curves, spread, list(pooled(arguments.jobs, tightest, tight(curves))))
     return 0
 
 
@@ -223,7 +224,7 @@ def widely(curves: Mapping[tuple[str, str, str], Sequence[Found]]) -> list[tuple
 
 def tight(curves: Mapping[tuple[str, str, str], Sequence[Found]]) -> list[tuple[str, str, float]]:
     """The deadlines that everyone keeps at four fifths of what fixed budgets sustain."""
-    rates = {table: 0.8 * crossing(curves[table, MAIN[0], "none"]) for table in TABLES}
+    rates = {table: 0.8 * crossing(curves[table, MAIN[0], "none"]) for table in TIGHT}
     return [(table, name, rate) for table, rate in rates.items() for name in MAIN]
 
 
