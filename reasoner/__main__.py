@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
-from reasoner.evaluate import table
+from reasoner.evaluate import Row, rows, tables
 from reasoner.questions import SPLITS
 from reasoner.record import Recording, load, missing, record
 from reasoner.samples import Extras
@@ -37,8 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoner", description=__doc__)
     commands = parser.add_subparsers(required=True)
     _add_sample(commands.add_parser("sample", help="record samples of a model to a trace (resumes)"))
-    evaluate = commands.add_parser("evaluate", help="accuracy and tokens of a trace, per bin")
+    evaluate = commands.add_parser("evaluate", help="figures of a trace, per bin")
     evaluate.add_argument("trace", type=Path)
+    evaluate.add_argument("--json", action="store_true", help="figures of every row as JSON, more of them")
     evaluate.set_defaults(run=_evaluate)
     listing = commands.add_parser("questions", help="print questions with their answers")
     _add_selection(listing)
@@ -127,7 +129,19 @@ def _evaluate(args: argparse.Namespace) -> None:
     lines = load(args.trace)
     if not lines:
         raise ValueError(f"no trace in {args.trace}")
-    print(table(lines.values()))
+    if args.json:
+        print(json.dumps([_jsonable(row) for row in rows(lines.values())], indent=1))
+    else:
+        print(tables(lines.values()))
+
+
+def _jsonable(row: Row) -> Row:
+    """JSON has no nan: what is unknown is null; six digits are more than any figure has."""
+    return {name: _number(value) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
 
 
 def _sample(args: argparse.Namespace) -> None:
@@ -146,7 +160,7 @@ def _sample(args: argparse.Namespace) -> None:
 
         lines = record(engine, questions, recording, args.out, on_sample=count)
     print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
-    print(table(lines))
+    print(tables(lines))
 
 
 def _progress_bar(total: int) -> Any:

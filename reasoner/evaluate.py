@@ -1,78 +1,139 @@
-"""Accuracy of a recorded trace by difficulty bin: one sample, majority of k, any of k, greedy; and the tokens."""
+"""Figures of a recorded trace by difficulty bin, as Markdown tables or as JSON.
+
+First accuracy: one sample, majority of k, any of k, greedy; and the tokens. Then thoughts: how long, how scattered
+their answers, how early right, how much of them comes after a first answer, and how well scores tell right from wrong.
+"""
 
 import math
-import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-# Majority of k is the mean over this many random subsets per question, with a fixed seed.
-_SUBSETS = 200
-_MAJORITIES = (4, 8, 16)
-_PASS = 16
-HEADER = ("bin", "questions", "pass@1", *(f"maj@{k}" for k in _MAJORITIES), f"pass@{_PASS}", "greedy", "tokens")
+from reasoner.figures import (
+    Line,
+    Sample,
+    after_stated,
+    auroc,
+    entropy,
+    forced_right,
+    greedy,
+    majority_at,
+    mean,
+    mean_known,
+    pass_at,
+)
 
-Line = dict[str, Any]
+_MAJORITIES = (4, 8, 16, 32)
+_PASSES = (16, 32)
+_SHARES = (0.25, 0.5, 0.75, 1.0)
+_CONFIDENCES = ("mean", "bottom", "lowest", "tail", "logprob", "answer")
 
 
-def table(lines: Iterable[Line]) -> str:
-    """A Markdown table with one row per bin (the task, where a trace has no bins) and one for all questions.
+def _any_right(line: Line, k: int) -> float:
+    return pass_at(line["samples"], k)
 
-    Accuracies are means over questions; `tokens` is the mean of one sample; `-` where there are too few samples.
+
+def _entropy(line: Line) -> float:
+    return entropy(line["samples"])
+
+
+def _after_stated(line: Line) -> float:
+    return after_stated(line["samples"])
+
+
+def _confidence(sample: Sample, name: str) -> float | None:
+    return (sample.get("confidence") or {}).get(name)
+
+
+def _steps(sample: Sample) -> float | None:
+    return sample.get("steps")
+
+
+ACCURACIES: Mapping[str, Callable[[Line], float]] = {
+    "pass@1": partial(_any_right, k=1),
+    **{f"maj@{k}": partial(majority_at, k=k) for k in _MAJORITIES},
+    **{f"pass@{k}": partial(_any_right, k=k) for k in _PASSES},
+    "greedy": greedy,
+}
+"""Of a question; of several the mean, nan if one has too few samples."""
+COURSES: Mapping[str, Callable[[Line], float]] = {
+    "entropy": _entropy,
+    **{f"forced@{share:.0%}": partial(forced_right, share=share) for share in _SHARES},
+    "after stated": _after_stated,
+}
+"""Of a question; of several the mean of those that have one."""
+SCORES: Mapping[str, Callable[[Sample], float | None]] = {
+    **{f"AUROC {name}": partial(_confidence, name=name) for name in _CONFIDENCES},
+    "AUROC steps": _steps,
+}
+"""Scores of a sample, judged over all samples of a row together."""
+FIRST = (*ACCURACIES, "tokens")
+SECOND = ("thought", *COURSES, "AUROC mean", "AUROC tail", "AUROC steps")
+_WHOLE = ("tokens", "thought")
+
+Row = dict[str, Any]
+
+
+def tables(lines: Iterable[Line]) -> str:
+    """One or two Markdown tables with a row per bin (the task, where a trace has no bins), one per task of several bins
+    if there are several tasks, and one for all questions.
+
+    Accuracies are means over questions; `tokens` and `thought` are means over samples; `forced@25%`: share of samples
+    whose forced answer is right after a quarter of the thought. `-` where there is too little to tell; columns that a
+    trace cannot give are left out, and so is a second table of none but them.
     """
-    groups: dict[str, list[Line]] = {}
-    for line in lines:
-        groups.setdefault(str(line.get("bin", line["task"])), []).append(line)
-    rows = [HEADER, ("---",) * len(HEADER)]
-    rows += [row(name, group) for name, group in groups.items()]
-    rows.append(row("all", [line for group in groups.values() for line in group]))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    found = rows(lines)
+    drawn = (_drawn(found, names) for names in (FIRST, SECOND))
+    return "\n\n".join(table for table in drawn if table)
 
 
-def row(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
-    """The cells of one row of `table`, in the order of HEADER."""
-    accuracies = [[pass_at(line["samples"], 1) for line in lines]]
-    accuracies += [[majority_at(line, k) for line in lines] for k in _MAJORITIES]
-    accuracies += [[pass_at(line["samples"], _PASS) for line in lines]]
-    accuracies += [[float(line["greedy"]["correct"]) if "greedy" in line else math.nan for line in lines]]
-    tokens = _mean([sample["tokens"] for line in lines for sample in line["samples"]])
-    return name, str(len(lines)), *(_cell(_mean(values)) for values in accuracies), f"{tokens:.0f}"
+def rows(lines: Iterable[Line]) -> list[Row]:
+    """The rows of `tables` as mappings: `bin`, `questions`, and every figure by name, nan if unknown."""
+    measured = [(line, _of_question(line)) for line in lines]
+    bins = _grouped(measured, lambda line: str(line.get("bin", line["task"])))
+    tasks = _grouped(measured, lambda line: str(line["task"]))
+    groups = bins | ({name: of for name, of in tasks.items() if name not in bins} if len(tasks) > 1 else {})
+    return [_row(name, group) for name, group in (groups | {"all": measured}).items()]
 
 
-def pass_at(samples: Sequence[Line], k: int) -> float:
-    """Probability that at least one of k samples, drawn without replacement, is right; nan with fewer than k.
-
-    The unbiased estimate of Chen et al. 2021 (Codex), section 2.1.
-    """
-    if len(samples) < k:
-        return math.nan
-    wrong = sum(not sample["correct"] for sample in samples)
-    return 1.0 - math.comb(wrong, k) / math.comb(len(samples), k)
+def _of_question(line: Line) -> Mapping[str, float]:
+    return {name: figure(line) for name, figure in (*ACCURACIES.items(), *COURSES.items())}
 
 
-def majority_at(line: Line, k: int) -> float:
-    """Probability that the most frequent answer of k random samples is right; nan with fewer than k.
-
-    A tie goes to the answer seen first; samples without an answer do not vote.
-    """
-    samples = line["samples"]
-    if len(samples) < k:
-        return math.nan
-    rng = random.Random(line["id"])
-    return sum(_majority_right(rng.sample(samples, k)) for _ in range(_SUBSETS)) / _SUBSETS
+Measured = tuple[Line, Mapping[str, float]]
 
 
-def _majority_right(samples: Sequence[Line]) -> bool:
-    votes = Counter(sample["answer"] for sample in samples if sample["answer"] is not None)
-    if not votes:
-        return False
-    leader = votes.most_common(1)[0][0]
-    return any(sample["correct"] for sample in samples if sample["answer"] == leader)
+def _grouped(measured: Iterable[Measured], name_of: Callable[[Line], str]) -> dict[str, list[Measured]]:
+    groups: dict[str, list[Measured]] = {}
+    for each in measured:
+        groups.setdefault(name_of(each[0]), []).append(each)
+    return groups
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+def _row(name: str, group: Sequence[Measured]) -> Row:
+    samples = [sample for line, _ in group for sample in line["samples"]]
+    found: Row = {"bin": name, "questions": len(group)}
+    found |= {figure: mean([known[figure] for _, known in group]) for figure in ACCURACIES}
+    found["tokens"] = mean([sample["tokens"] for sample in samples])
+    found["thought"] = mean([sample["thought"] for sample in samples if "thought" in sample])
+    found |= {figure: mean_known(known[figure] for _, known in group) for figure in COURSES}
+    return found | {figure: auroc(_scored(samples, score)) for figure, score in SCORES.items()}
 
 
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _scored(samples: Iterable[Sample], score: Callable[[Sample], float | None]) -> Iterator[tuple[float, bool]]:
+    return ((value, sample["correct"]) for sample in samples if (value := score(sample)) is not None)
+
+
+def _drawn(found: Sequence[Row], names: Iterable[str]) -> str:
+    known = [name for name in names if not all(math.isnan(row[name]) for row in found)]
+    if not known:
+        return ""
+    header = ("bin", "questions", *known)
+    body = [(row["bin"], str(row["questions"]), *(_cell(name, row[name]) for name in known)) for row in found]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *body))
+
+
+def _cell(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if name in _WHOLE else f"{value:.3f}"

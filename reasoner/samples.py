@@ -4,8 +4,8 @@ r"""What is recorded of one sample beside its answer: how sure its tokens were, 
 `WINDOW` tokens. `steps`: share of right steps (`reasoner.verifiers.step_score`). `probes`: what the model would answer
 if its thought ended after a line: `[tokens of the thought so far, answer, confidence]` for every line and, first, for
 no thought at all. The answer is greedy, after `</think>\nThe answer is \boxed{`; null if it has no end; its confidence
-is the product of its tokens' probabilities. `stated`: tokens up to the first answer that the thought states ("So 12.",
-"So the oldest is Mia: B."), null without one. Numbers are rounded to three digits.
+is the product of its tokens' probabilities. `thought`: tokens of the thought. `stated`: those up to the first answer
+that it states ("So 12.", "So the oldest is Mia: B."), null without one. Numbers are rounded to three digits.
 """
 
 import re
@@ -54,7 +54,8 @@ class Extras:
 
     def keys(self) -> frozenset[str]:
         """What every sample has."""
-        wanted = {"confidence": self.confidence, "steps": self.steps, "stated": self.top > 0}
+        read = self.top > 0
+        wanted = {"confidence": self.confidence, "steps": self.steps, "thought": read, "stated": read}
         return frozenset({"answer", "correct", "tokens", *(key for key, chosen in wanted.items() if chosen)})
 
 
@@ -68,6 +69,7 @@ def entry(engine: Engine, question: Question, reply: Reply, extras: Extras, *, p
     if extras.steps:
         found["steps"] = rounded(step_score(reply.text, question))
     if extras.top:
+        found["thought"] = tokens_until(reply.pieces, len(thought(reply.pieces)))
         found["stated"] = stated(reply.pieces)
     if probed:
         found["probes"] = probes(engine, question, reply.pieces)

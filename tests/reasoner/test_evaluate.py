@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.evaluate import HEADER, majority_at, pass_at, table
+from reasoner.evaluate import rows, tables
+from reasoner.figures import after_stated, auroc, entropy, forced_right, majority_at, pass_at
 
 
 def line(answers: list[str | None], *, gold: str = "7", bin_: int = 1, greedy: str = "7") -> dict[str, Any]:
@@ -67,18 +68,112 @@ def test_majority_is_a_reproducible_probability(answers: list[str | None]) -> No
         assert 0.0 <= first <= 1.0
 
 
+def accuracies(lines: list[dict[str, Any]]) -> list[str]:
+    """The first table, line by line."""
+    return tables(lines).split("\n\n")[0].splitlines()
+
+
 def test_table_has_a_row_per_bin_and_one_for_all() -> None:
-    """Rows hold means over questions, `-` where samples are too few, and the mean tokens of one sample."""
-    rows = table([line(["7"] * 4, bin_=1), line(["1", "1", "1", "7"], bin_=5, greedy="1")]).splitlines()
-    assert rows[0] == f"| {' | '.join(HEADER)} |"
-    assert rows[2:] == [
-        "| 1 | 1 | 1.000 | 1.000 | - | - | - | 1.000 | 25 |",
-        "| 5 | 1 | 0.250 | 0.000 | - | - | - | 0.000 | 25 |",
-        "| all | 2 | 0.625 | 0.500 | - | - | - | 0.500 | 25 |",
+    """Rows hold means over questions and the mean tokens of one sample; columns that nobody can fill are left out."""
+    found = accuracies([line(["7"] * 4, bin_=1), line(["1", "1", "1", "7"], bin_=5, greedy="1")])
+    assert found == [
+        "| bin | questions | pass@1 | maj@4 | greedy | tokens |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| 1 | 1 | 1.000 | 1.000 | 1.000 | 25 |",
+        "| 5 | 1 | 0.250 | 0.000 | 0.000 | 25 |",
+        "| all | 2 | 0.625 | 0.500 | 0.500 | 25 |",
+    ]
+
+
+def test_too_few_samples_are_a_dash() -> None:
+    """A figure that one bin has and another has not is `-` there, and in the row of all."""
+    found = accuracies([line(["7"] * 8, bin_=1), line(["7"] * 4, bin_=2)])
+    assert found[2:] == [
+        "| 1 | 1 | 1.000 | 1.000 | 1.000 | 1.000 | 45 |",
+        "| 2 | 1 | 1.000 | 1.000 | - | 1.000 | 25 |",
+        "| all | 2 | 1.000 | 1.000 | - | 1.000 | 38 |",
     ]
 
 
 def test_foreign_traces_are_grouped_by_task() -> None:
-    """A trace without bins or greedy answers gets one row per task."""
+    """A trace without bins or greedy answers gets one row per task, and no column of either."""
     foreign = {key: value for key, value in line(["7"] * 4).items() if key not in ("bin", "greedy")}
-    assert table([foreign]).splitlines()[2] == "| ledger | 1 | 1.000 | 1.000 | - | - | - | - | 25 |"
+    assert accuracies([foreign])[0::2] == [
+        "| bin | questions | pass@1 | maj@4 | tokens |",
+        "| ledger | 1 | 1.000 | 1.000 | 25 |",
+    ]
+
+
+def test_several_tasks_have_a_row_each() -> None:
+    """Tasks of more than one bin are summed up when there are several; a task that is one bin is not repeated."""
+    story, newcomer = (
+        {**line(["7"] * 4), "task": task, "bin": bin_} for task, bin_ in (("story", "s1"), ("newcomer",) * 2)
+    )
+    assert [row["bin"] for row in rows([line(["7"]), story, newcomer])] == [
+        "1",
+        "s1",
+        "newcomer",
+        "ledger",
+        "story",
+        "all",
+    ]
+
+
+def test_entropy_counts_answers_in_nats() -> None:
+    """Four equal answers have none, two of two have ln 2, and samples without an answer do not count."""
+    assert entropy(line(["7"] * 4)["samples"]) == 0
+    assert entropy(line(["7", "7", "1", "1", None])["samples"]) == pytest.approx(math.log(2))
+    assert math.isnan(entropy(line([None])["samples"]))
+
+
+def probed(*courses: list[list[Any]]) -> dict[str, Any]:
+    """A line whose samples have these probes."""
+    plain = line(["7"] * len(courses))
+    return plain | {"samples": [s | {"probes": course} for s, course in zip(plain["samples"], courses, strict=True)]}
+
+
+@pytest.mark.parametrize(("share", "right"), [(0.0, 0.0), (0.25, 0.0), (0.5, 0.5), (0.75, 0.5), (1.0, 1.0)])
+def test_forced_answers_count_from_where_they_are_forced(share: float, right: float) -> None:
+    """Of two thoughts of 100 tokens, one is right from token 40 on, the other at its end only."""
+    early = [[0, "1", 0.5], [40, "7", 0.5], [100, "7", 1]]
+    late = [[0, None, 0], [76, "1", 0.5], [100, "7", 1]]
+    assert forced_right(probed(early, late), share) == right
+
+
+def test_unprobed_samples_do_not_count() -> None:
+    """Probes of the first samples alone are enough; without any the figure is unknown."""
+    some = probed([[0, "7", 1]])
+    some["samples"].append({"answer": "1", "correct": False, "tokens": 3})
+    assert forced_right(some, 0.5) == 1
+    assert math.isnan(forced_right(line(["7"]), 0.5))
+
+
+def test_after_stated_is_the_share_behind_the_first_answer() -> None:
+    """Stated at 30 of 40 tokens leaves a quarter; thoughts that state nothing are no part of the mean."""
+    samples = [{"thought": 40, "stated": 30}, {"thought": 40, "stated": 40}, {"thought": 9, "stated": None}]
+    assert after_stated(samples) == pytest.approx(1 / 8)
+    assert math.isnan(after_stated([{"tokens": 4}]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=30))
+def test_auroc_is_the_share_of_pairs_in_order(scored: list[tuple[int, bool]]) -> None:
+    """It equals what counting all pairs of a right and a wrong sample gives, ties half."""
+    pairs = [(a, b) for a, right in scored if right for b, wrong in scored if not wrong]
+    found = auroc((float(score), right) for score, right in scored)
+    if pairs:
+        assert found == pytest.approx(sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs) / len(pairs))
+    else:
+        assert math.isnan(found)
+
+
+def test_scores_are_judged_over_all_samples_of_a_row() -> None:
+    """Confidence and step scores that order right before wrong have 1; the table shows what the trace has."""
+    told = line(["7", "1", "7", "1"])
+    for sample in told["samples"]:
+        sample |= {"confidence": {"mean": 12.0 + sample["correct"]}, "steps": 0.5, "thought": 20, "stated": 10}
+    (row, _) = rows([told])
+    assert (row["AUROC mean"], row["AUROC steps"], row["thought"], row["after stated"]) == (1, 0.5, 20, 0.5)
+    assert tables([told]).split("\n\n")[1].splitlines()[::2] == [
+        "| bin | questions | thought | entropy | after stated | AUROC mean | AUROC steps |",
+        "| 1 | 1 | 20 | 0.693 | 0.500 | 1.000 | 0.500 |",
+    ]

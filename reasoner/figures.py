@@ -1,0 +1,107 @@
+"""Figures of recorded questions: how often right alone and by vote, how scattered, how soon, how well judged.
+
+A figure is nan where a trace cannot give it.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+Line = dict[str, Any]
+Sample = dict[str, Any]
+
+# Majority of k is the mean over this many random subsets per question, with a fixed seed.
+_SUBSETS = 200
+
+
+def pass_at(samples: Sequence[Sample], k: int) -> float:
+    """Probability that at least one of k samples, drawn without replacement, is right; nan with fewer than k.
+
+    The unbiased estimate of Chen et al. 2021 (Codex), section 2.1.
+    """
+    if len(samples) < k:
+        return math.nan
+    wrong = sum(not sample["correct"] for sample in samples)
+    return 1.0 - math.comb(wrong, k) / math.comb(len(samples), k)
+
+
+def majority_at(line: Line, k: int) -> float:
+    """Probability that the most frequent answer of k random samples is right; nan with fewer than k.
+
+    A tie goes to the answer seen first; samples without an answer do not vote.
+    """
+    samples = line["samples"]
+    if len(samples) < k:
+        return math.nan
+    rng = random.Random(line["id"])
+    return sum(_majority_right(rng.sample(samples, k)) for _ in range(_SUBSETS)) / _SUBSETS
+
+
+def _majority_right(samples: Sequence[Sample]) -> bool:
+    votes = Counter(sample["answer"] for sample in samples if sample["answer"] is not None)
+    if not votes:
+        return False
+    leader = votes.most_common(1)[0][0]
+    return any(sample["correct"] for sample in samples if sample["answer"] == leader)
+
+
+def greedy(line: Line) -> float:
+    """Whether the answer at temperature 0 is right."""
+    return float(line["greedy"]["correct"]) if "greedy" in line else math.nan
+
+
+def entropy(samples: Iterable[Sample]) -> float:
+    """Entropy of the answers of all samples, in nats; samples without an answer do not count, nan without any."""
+    votes = Counter(sample["answer"] for sample in samples if sample["answer"] is not None)
+    total = sum(votes.values())
+    return math.log(total) - sum(n * math.log(n) for n in votes.values()) / total if total else math.nan
+
+
+def forced_right(line: Line, share: float) -> float:
+    """Share of the probed samples whose forced answer is right after this share of the lines' tokens.
+
+    It is the last answer forced no later than there: of a thought of 100 tokens, at 0.25 the last of 25 tokens at most.
+    """
+    courses = [sample["probes"] for sample in line["samples"] if sample.get("probes")]
+    return mean([float(_answer_at(course, share) == line["gold"]) for course in courses])
+
+
+def _answer_at(course: Sequence[Sequence[Any]], share: float) -> str | None:
+    until = share * course[-1][0]
+    answer: str | None = [answer for tokens, answer, _ in course if tokens <= until][-1]
+    return answer
+
+
+def after_stated(samples: Iterable[Sample]) -> float:
+    """Mean share of the thought that comes after its first stated answer, of the thoughts that state one."""
+    told = [sample for sample in samples if sample.get("stated") is not None and sample["thought"]]
+    return mean([1 - sample["stated"] / sample["thought"] for sample in told])
+
+
+def auroc(scored: Iterable[tuple[float, bool]]) -> float:
+    """Probability that a right sample has a higher score than a wrong one, ties half; nan if either kind is missing.
+
+    The Mann-Whitney statistic, from mean ranks.
+    """
+    ordered = sorted(scored, key=lambda pair: pair[0])
+    ranks, right, place = 0.0, 0, 0
+    for _, tied in groupby(ordered, key=lambda pair: pair[0]):
+        flags = [flag for _, flag in tied]
+        ranks += sum(flags) * (place + (len(flags) + 1) / 2)
+        right += sum(flags)
+        place += len(flags)
+    wrong = place - right
+    return (ranks - right * (right + 1) / 2) / (right * wrong) if right and wrong else math.nan
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, nan of nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def mean_known(values: Iterable[float]) -> float:
+    """The mean of those that are not nan."""
+    return mean([value for value in values if not math.isnan(value)])
