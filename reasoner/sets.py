@@ -43,7 +43,7 @@ STANDARD: Mapping[str, int] = MappingProxyType(
 """How many of each bin to report on: the steep middle well covered, an eighth hopeless (ledgers of bins 8 and 9)."""
 NEWCOMERS = Path(__file__).with_name("newcomer.jsonl")
 # A split has at least 10 % of the problems; far more misses in a row mean that a bin's distinct ones are used up.
-_MOST_MISSES = 10_000
+_MOST_MISSES = 3000
 
 
 @dataclass(frozen=True, slots=True)

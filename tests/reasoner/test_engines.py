@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reasoner.engines import EngineError, LlamaCpp, OpenAIServer
+from reasoner.engines import EngineError, LlamaCpp, OpenAIServer, Piece, Reply
+from reasoner.examples import prompt
 from reasoner.task import final_answer, step_ok
 
 EASY = "Mia has 12 apples. Mia buys 5 apples. Mia loses 3 apples. How many apples does Mia have now?"
@@ -112,3 +113,77 @@ def test_every_failure_of_a_server_is_an_engine_error(handler: httpx.MockTranspo
     """Error envelopes, pages that are no JSON, answers without usage and dead servers are EngineErrors."""
     with served(httpx.MockTransport(handler)) as engine, pytest.raises(EngineError, match=reason):
         engine.reply(EASY, temperature=1.0, seed=1)
+
+
+def test_llama_cpp_completes_a_raw_prompt(small_gguf: Path) -> None:
+    """A thought that somebody else wrote is taken up where it ends: the forced answer follows it."""
+    begun = "1. Mia gains 5: 12+5=17.\n2. Mia loses 3: 17-3=14.\nSo Mia has 14.\n</think>\nThe answer is \\boxed{"
+    with LlamaCpp(small_gguf, parallel=1) as engine:
+        reply = engine.complete(prompt(EASY) + begun, max_tokens=10, stop="}")
+        short = engine.complete(prompt(EASY) + begun, max_tokens=1, stop="}")
+    assert (reply.text, reply.cut) == ("14", False)
+    assert [piece.text for piece in reply.pieces] == ["1", "4"]
+    assert all(-1 < piece.logprob <= 0 for piece in reply.pieces)
+    assert (short.text, short.cut) == ("1", True)
+
+
+def test_llama_cpp_tells_its_tokens(small_gguf: Path) -> None:
+    """With candidates asked for, the tokens make up the text, each among its candidates; otherwise there are none."""
+    with LlamaCpp(small_gguf, parallel=1) as engine:
+        told = engine.reply(EASY, temperature=0.0, seed=0, top=5)
+        plain = engine.reply(EASY, temperature=0.0, seed=0)
+    assert "".join(piece.text for piece in told.pieces) == told.text == plain.text
+    assert {len(piece.top) for piece in told.pieces} == {5}
+    assert all(piece.logprob == max(piece.top) for piece in told.pieces)
+    assert len(told.pieces) == told.tokens
+    assert plain.pieces == ()
+
+
+CHAT_TOKENS = {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"token": "4", "logprob": -0.5}]}]}
+TEXT_TOKENS = {"tokens": ["4", "}"], "token_logprobs": [-0.5, -0.1], "top_logprobs": [{}, {}], "text_offset": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "pieces"),
+    [
+        (CHAT_TOKENS, (Piece("4", -0.5, (-0.5,)),)),
+        (TEXT_TOKENS, (Piece("4", -0.5), Piece("}", -0.1))),
+        (None, ()),
+    ],
+)
+def test_text_completions_of_any_server_are_read(logprobs: dict[str, object] | None, pieces: tuple[Piece, ...]) -> None:
+    """Servers answer text completions with tokens in the form of chats, or in the older one, or without."""
+    requests: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        choice = {"text": "4", "finish_reason": "length", "logprobs": logprobs}
+        return httpx.Response(200, json={"choices": [choice], "usage": {"completion_tokens": 1}})
+
+    with served(httpx.MockTransport(handler)) as engine:
+        assert engine.complete("2+2=", max_tokens=10, stop="}") == Reply("4", 1, pieces, cut=True)
+    (request,) = requests
+    assert str(request.url) == "http://localhost:1/v1/completions"
+    assert json.loads(request.content) == {
+        "model": "reasoner-small",
+        "prompt": "2+2=",
+        "max_tokens": 10,
+        "temperature": 0.0,
+        "logprobs": 1,
+        "stop": ["}"],
+    }
+
+
+def test_candidates_are_asked_for_only_when_needed() -> None:
+    """Log-probabilities are a chat's own two fields, present with `top` alone."""
+    bodies: list[dict[str, object]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json=completion({"content": "4"}))
+
+    with served(httpx.MockTransport(handler)) as engine:
+        engine.reply(EASY, temperature=1.0, seed=1, top=20)
+        engine.reply(EASY, temperature=1.0, seed=1)
+    assert (bodies[0].pop("logprobs"), bodies[0].pop("top_logprobs")) == (True, 20)
+    assert bodies[0] == bodies[1]

@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from reasoner.engines import EngineError, Reply
 from reasoner.record import Recording, load, missing, partial_path, record
+from reasoner.samples import Extras
 from reasoner.sets import selected
 
 PROBLEMS = selected("development", {"1": 2, "2": 2})
@@ -168,3 +170,52 @@ def test_a_changed_question_is_refused(out: Path, scripted: Any) -> None:
     swapped = {**PROBLEMS, ids[0]: PROBLEMS[ids[1]]}
     with pytest.raises(ValueError, match="another question"):
         record(scripted(honest), swapped, RECORDING, out)
+
+
+FULL = replace(RECORDING, extras=Extras(steps=True, probed=2))
+
+
+def test_extras_are_recorded_of_every_sample(out: Path, scripted: Any) -> None:
+    """Steps of all samples; forced answers of the greedy sample and the first ones of each question."""
+    engine = scripted(honest)
+    for line in record(engine, PROBLEMS, FULL, out):
+        samples = [line["greedy"], *line["samples"]]
+        assert all(FULL.extras.keys() <= set(sample) for sample in samples)
+        assert [("probes" in sample) for sample in samples] == [True, True, True, False]
+    assert engine.tops == {1}
+    assert len(engine.prompts) == 3 * len(PROBLEMS)
+
+
+def test_extras_can_be_extended_alike(out: Path, scripted: Any) -> None:
+    """More samples of the same kind, and more questions, continue a trace."""
+    record(scripted(honest), dict(list(PROBLEMS.items())[:2]), FULL, out)
+    engine = scripted(honest)
+    lines = record(engine, PROBLEMS, replace(FULL, samples=5), out)
+    assert len(engine.asked) == 2 * 2 + 2 * 6
+    assert {sum("probes" in sample for sample in line["samples"]) for line in lines} == {2}
+
+
+@pytest.mark.parametrize(
+    "extras", [Extras(), Extras(steps=True), Extras(steps=True, probed=3), Extras(confidence=True)]
+)
+def test_traces_with_other_extras_are_not_mixed(out: Path, scripted: Any, extras: Extras) -> None:
+    """A trace tells the same of all of its samples: anything else is refused before anything is asked."""
+    record(scripted(honest), PROBLEMS, FULL, out)
+    engine = scripted(honest)
+    with pytest.raises(ValueError, match="holds other things of development/1/0000"):
+        record(engine, PROBLEMS, replace(FULL, extras=extras), out)
+    assert engine.asked == []
+
+
+def test_every_family_is_recorded(out: Path, scripted: Any) -> None:
+    """Lines say which family and bin a question is of, and letters are answers as numbers are."""
+    mixed = selected("held-out", {"s1": 1, "o1": 1, "newcomer": 1})
+    golds = {question.question: question.gold for question in mixed.values()}
+    engine = scripted(lambda question, *_: Reply(rf"\boxed{{{golds[question]}}}", 3))
+    lines = record(engine, mixed, replace(RECORDING, samples=1), out)
+    assert [(line["task"], line["bin"]) for line in lines[:3]] == [
+        ("story", "s1"),
+        ("ordering", "o1"),
+        ("newcomer", "newcomer"),
+    ]
+    assert all(line["greedy"]["correct"] and line["samples"][0]["answer"] == line["gold"] for line in lines)
