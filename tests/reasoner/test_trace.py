@@ -6,9 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner.sets import bins_of, newcomers, selected
 from reasoner.task import BINS, Event, Problem, draw, step_ok, verify
-from reasoner.trace import solution
+from reasoner.thoughts import CHECKS
+from reasoner.trace import solution, solved
 
+ONE_OWNER = Problem(
+    question="",
+    answer=17,
+    bin=2,
+    level=2,
+    start=(("Mia", 10),),
+    events=(Event("box", "Mia", 3, 5), Event("mul", "Mia", 2), Event("sub", "Mia", 33)),
+    target="Mia",
+)
 TWO_OWNERS = Problem(
     question="",
     answer=12,
@@ -31,6 +42,41 @@ def test_solutions_are_right_at_every_step(seed: int, bin_: int, checks: int) ->
     assert len(steps) >= (checks + 1) * len(problem.events)
 
 
+def test_one_owner_needs_no_name() -> None:
+    """A ledger of one owner is worked out as stories are: what happens, its equations, the count."""
+    first, *middle, last = solution(ONE_OWNER, checks=1).splitlines()
+    opening = middle.pop(4)
+    assert (first, last) == ("<think>", r"The answer is \boxed{17}.")
+    assert opening in CHECKS
+    assert middle == [
+        "1. gains 3*5: 3*5=15, 10+15=25.",
+        "2. times 2: 25*2=50.",
+        "3. loses 33: 50-33=17.",
+        "So 17.",
+        "1. 3*5=15, 10+15=25 ok.",
+        "2. 25*2=50 ok.",
+        "3. 50-33=17 ok.",
+        "Yes, 17.",
+        "</think>",
+    ]
+
+
+@pytest.mark.parametrize("bin_", bins_of(("story", "ordering")))
+def test_every_family_is_worked_out(bin_: str) -> None:
+    """Worked solutions of stories and orderings end in the right answer, the same one at every call."""
+    for question in selected("development", {bin_: 10}).values():
+        text = solved(question, checks=2)
+        assert question.correct(text)
+        assert text == solved(question, checks=2)
+        assert text.startswith("<think>\n1. ")
+        assert sum(line in CHECKS for line in text.splitlines()) == 2
+
+
+def test_newcomers_have_no_worked_solution() -> None:
+    """Of a newcomer's question only the answer is known."""
+    assert {solved(question) for question in newcomers().values()} == {""}
+
+
 def test_two_owners_are_told_apart() -> None:
     """With two owners every balance names its owner, and a product on the side does not."""
     assert solution(TWO_OWNERS, checks=1).splitlines() == [
@@ -50,6 +96,7 @@ def test_two_owners_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("checks", [0, 2])
-def test_each_check_repeats_every_equation(checks: int) -> None:
+@pytest.mark.parametrize(("problem", "equations"), [(ONE_OWNER, 4), (TWO_OWNERS, 5)])
+def test_each_check_repeats_every_equation(problem: Problem, equations: int, checks: int) -> None:
     """A thought with n checks holds each equation n + 1 times."""
-    assert len(step_ok(solution(TWO_OWNERS, checks=checks))) == 5 * (checks + 1)
+    assert len(step_ok(solution(problem, checks=checks))) == equations * (checks + 1)
