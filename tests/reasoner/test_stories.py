@@ -25,7 +25,7 @@ def test_stories_are_clean_english(seed: int, steps: int, scale: Scale) -> None:
     assert not UNCLEAN.search(question)
     assert question.endswith("?")
     openers = wording()["joins"]["openers"]
-    assert question.count("?") == 1 + any(question.startswith(opener) for opener in openers if "?" in opener)
+    assert question.count("?") == 1 + any(question.lower().startswith(opener) for opener in openers if "?" in opener)
     assert all(not sentence[0].islower() for sentence in re.split(r"(?<=[.?!]) ", question))
 
 
