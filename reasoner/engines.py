@@ -61,7 +61,10 @@ class Engine(Protocol):
 
 
 class LlamaCpp:
-    """A GGUF file served by llama.cpp in this process. `parallel`: requests at once; `context`: tokens for each."""
+    """A GGUF file served by llama.cpp in this process. `parallel`: requests at once; `context`: tokens for each.
+
+    `socket`: path of the unix socket on which llama.cpp speaks HTTP meanwhile.
+    """
 
     def __init__(
         self, path: Path, *, parallel: int = 8, threads: int = 1, context: int = 1280, max_tokens: int = 900
@@ -78,7 +81,8 @@ class LlamaCpp:
         self._folder = tempfile.TemporaryDirectory(prefix="reasoner-")
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.hostnames = [f"{self._folder.name}/engine.sock"]
+        self.socket = f"{self._folder.name}/engine.sock"
+        params.hostnames = [self.socket]
         params.n_parallel = parallel
         params.n_ctx = parallel * context
         params.kv_unified = False
@@ -107,7 +111,10 @@ class LlamaCpp:
 
 
 class OpenAIServer:
-    """A model behind an OpenAI-compatible server; `base_url` ends in `/v1`. `timeout`: seconds for one sample."""
+    """A model behind an OpenAI-compatible server; `base_url` ends in `/v1`. `timeout`: seconds for one sample.
+
+    Raw prompts go to `/v1/completions`, which inference engines have and gateways need not: EngineError without it.
+    """
 
     def __init__(
         self,
@@ -133,6 +140,8 @@ class OpenAIServer:
     def _asked(self, path: str, body: Mapping[str, Any]) -> Reply:
         try:
             response = self._client.post(path, json={**body, "model": self._model})
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise EngineError(f"{response.url}: not found: {response.text}")
             return _read(response.json())
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise EngineError(f"{self._client.base_url}: {type(error).__name__} {error}") from error

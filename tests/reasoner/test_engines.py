@@ -103,7 +103,11 @@ def _unreachable(request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
-        (lambda request: httpx.Response(404, json={"error": {"message": "no such model"}}), "no such model"),
+        (
+            lambda request: httpx.Response(404, json={"error": {"message": "no such model"}}),
+            "/v1/chat/completions: not found.*no such model",
+        ),
+        (lambda request: httpx.Response(400, json={"error": {"message": "no such field"}}), "no such field"),
         (lambda request: httpx.Response(502, text="<html>"), "JSONDecodeError"),
         (lambda request: httpx.Response(200, json={"choices": []}), "choices"),
         (_unreachable, "ConnectError refused"),
@@ -137,6 +141,20 @@ def test_llama_cpp_tells_its_tokens(small_gguf: Path) -> None:
     assert all(piece.logprob == max(piece.top) for piece in told.pieces)
     assert len(told.pieces) == told.tokens
     assert plain.pieces == ()
+
+
+def test_llama_cpp_behind_http_is_the_same(small_gguf: Path) -> None:
+    """What llama.cpp says on its socket is what the binding says: the same texts, tokens and completions."""
+    begun = prompt(EASY) + "1. gains 5: 12+5="
+    with LlamaCpp(small_gguf, parallel=1) as engine:
+        transport = httpx.HTTPTransport(uds=engine.socket)
+        with OpenAIServer("http://localhost/v1", "any", transport=transport) as client:
+            asked = [each.reply(EASY, temperature=0.0, seed=0, top=3) for each in (engine, client)]
+            completed = [each.complete(begun, max_tokens=4, stop=".") for each in (engine, client)]
+    assert asked[0].text == asked[1].text
+    assert [len(piece.top) for piece in asked[1].pieces] == [3] * asked[0].tokens
+    assert completed[0].text == completed[1].text == "17"
+    assert [piece.text for piece in completed[1].pieces] == ["1", "7"]
 
 
 CHAT_TOKENS = {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"token": "4", "logprob": -0.5}]}]}
