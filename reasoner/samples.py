@@ -17,7 +17,7 @@ from math import exp
 from typing import Any
 
 from core.confidence import ConfidenceMeter
-from reasoner.engines import Engine, Piece, Reply
+from reasoner.engines import Engine, EngineError, Piece, Reply
 from reasoner.examples import CLOSED, prompt
 from reasoner.sets import Question
 from reasoner.verifiers import step_score
@@ -60,8 +60,10 @@ class Extras:
 
 
 def entry(engine: Engine, question: Question, reply: Reply, extras: Extras, *, probed: bool) -> Entry:
-    """What is recorded of a sample; `probed`: with forced answers. EngineError as of the engine, and for replies
+    """What is recorded of a sample; `probed`: with forced answers. EngineError as of the engine, and for a reply
     without the tokens that are needed."""
+    if extras.top and reply.tokens and not reply.pieces:
+        raise EngineError("the engine does not tell the log-probabilities of its tokens, which are to be recorded")
     answer = question.answer(reply.text)
     found: Entry = {"answer": answer, "correct": answer == question.gold, "tokens": reply.tokens}
     if extras.confidence:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines import EngineError, Reply
+from reasoner.engines import EngineError, Piece, Reply
 from reasoner.record import Recording, load, missing, partial_path, record
 from reasoner.samples import Extras
 from reasoner.sets import selected
+from sim import traces
 
 PROBLEMS = selected("development", {"1": 2, "2": 2})
 RECORDING = Recording("reasoner-test", temperature=1.0, samples=3, parallel=2)
@@ -175,9 +176,15 @@ def test_a_changed_question_is_refused(out: Path, scripted: Any) -> None:
 FULL = replace(RECORDING, extras=Extras(steps=True, probed=2))
 
 
+def telling(question: str, temperature: float, seed: int) -> Reply:
+    """What `honest` says, with its tokens."""
+    reply = honest(question, temperature, seed)
+    return replace(reply, pieces=(Piece(reply.text, -0.5, (-0.5, -2.5)),))
+
+
 def test_extras_are_recorded_of_every_sample(out: Path, scripted: Any) -> None:
     """Steps of all samples; forced answers of the greedy sample and the first ones of each question."""
-    engine = scripted(honest)
+    engine = scripted(telling)
     for line in record(engine, PROBLEMS, FULL, out):
         samples = [line["greedy"], *line["samples"]]
         assert all(FULL.extras.keys() <= set(sample) for sample in samples)
@@ -188,8 +195,8 @@ def test_extras_are_recorded_of_every_sample(out: Path, scripted: Any) -> None:
 
 def test_extras_can_be_extended_alike(out: Path, scripted: Any) -> None:
     """More samples of the same kind, and more questions, continue a trace."""
-    record(scripted(honest), dict(list(PROBLEMS.items())[:2]), FULL, out)
-    engine = scripted(honest)
+    record(scripted(telling), dict(list(PROBLEMS.items())[:2]), FULL, out)
+    engine = scripted(telling)
     lines = record(engine, PROBLEMS, replace(FULL, samples=5), out)
     assert len(engine.asked) == 2 * 2 + 2 * 6
     assert {sum("probes" in sample for sample in line["samples"]) for line in lines} == {2}
@@ -200,11 +207,23 @@ def test_extras_can_be_extended_alike(out: Path, scripted: Any) -> None:
 )
 def test_traces_with_other_extras_are_not_mixed(out: Path, scripted: Any, extras: Extras) -> None:
     """A trace tells the same of all of its samples: anything else is refused before anything is asked."""
-    record(scripted(honest), PROBLEMS, FULL, out)
-    engine = scripted(honest)
+    record(scripted(telling), PROBLEMS, FULL, out)
+    engine = scripted(telling)
     with pytest.raises(ValueError, match="holds other things of development/1/0000"):
         record(engine, PROBLEMS, replace(FULL, extras=extras), out)
     assert engine.asked == []
+
+
+def test_recorded_confidences_are_replayed(out: Path, scripted: Any) -> None:
+    """The simulator reads a trace with all of it, and every sample's confidence is what it looks for."""
+    extras = Extras(confidence=True, steps=True, probed=3)
+    record(scripted(telling), PROBLEMS, replace(FULL, extras=extras), out)
+    samples = [sample for question in traces.load(out) for sample in question.samples]
+    assert len(samples) == 3 * len(PROBLEMS)
+    assert {(s.confidence.mean, s.confidence.logprob, s.confidence.tokens) for s in samples if s.confidence} == {
+        (1.5, -0.5, 1)
+    }
+    assert all(sample.confidence for sample in samples)
 
 
 def test_every_family_is_recorded(out: Path, scripted: Any) -> None:

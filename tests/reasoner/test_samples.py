@@ -8,7 +8,7 @@ import pytest
 
 from core.confidence import ConfidenceMeter
 from core.types import Confidence
-from reasoner.engines import LlamaCpp, Piece, Reply
+from reasoner.engines import EngineError, LlamaCpp, Piece, Reply
 from reasoner.examples import prompt
 from reasoner.samples import ENDING, WINDOW, Extras, confidence, entry, probes, rounded, stated, thought, tokens_until
 from reasoner.sets import selected
@@ -131,6 +131,14 @@ def test_entries_hold_what_was_asked_for(scripted: Any, extras: Extras, keys: se
     assert extras.top == top
     assert found.get("steps", 1) == 1
     assert (found.get("thought", 49), found.get("stated", 47)) == (49, 47)
+
+
+def test_engines_that_tell_no_tokens_are_refused(scripted: Any) -> None:
+    """Nothing is made up where a server leaves log-probabilities out; an empty reply has none to tell."""
+    with pytest.raises(EngineError, match="does not tell the log-probabilities"):
+        entry(scripted(lambda *_: Reply("", 0)), QUESTION, Reply(WHOLE, 9), Extras(confidence=True), probed=False)
+    found = entry(scripted(lambda *_: Reply("", 0)), QUESTION, Reply("", 0), Extras(confidence=True), probed=False)
+    assert (found["confidence"], found["stated"], found["thought"]) == (None, None, 0)
 
 
 def test_llama_cpp_forces_answers(small_gguf: Path) -> None:
