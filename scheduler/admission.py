@@ -1,5 +1,7 @@
 """Who is let in. Refused is, at once, whoever could only wait in vain."""
 
+from math import exp, sqrt
+
 from core.types import NANOS
 from scheduler.events import ProgramArrived, Refuse
 from scheduler.queue import Queue
@@ -11,7 +13,10 @@ MODEST = 0.5
 MARGIN = 1.1
 """On the wait, which is an estimate: with none, half of those at the limit would be let in to miss their deadlines."""
 TAIL = 2.0
-"""Times the mean that a sample may take; one in twenty takes longer where lengths vary by half (log-normal)."""
+"""Standard deviations, of the logarithm, that a sample may take longer than is typical: one in forty does."""
+LEAST = 0.1
+"""Part of its time that a program may wait in any case: where samples often take longer than it has, waiting is not
+what it fails by."""
 ROOM = 2
 """Times `max_waiting` that may wait in all, so that there is room for those."""
 
@@ -26,15 +31,20 @@ def refusal(
     always let in, however short the deadline. A tenant that others crowd out has room when they have none.
     """
     burden = queue.burden(event.tenant)
-    line = event.priority, event.tenant
     if queue.waiting >= max_waiting * (ROOM if burden < MODEST else 1):
         return Refuse(event.program, _within(drain(queue, queue.waiting, slots) or queue.waiting // max(1, slots)))
     if late or event.deadline is None or not queue.hungry or not queue.service:
         return None
-    seen = queue.waits.expected(line)
-    wait = drain(queue, queue.hungry, slots) * burden if seen is None else seen / NANOS
-    too_late = (now + TAIL * queue.service - event.deadline) / NANOS + MARGIN * wait
+    guess = drain(queue, queue.waits.ahead(event.priority), slots) * burden * NANOS
+    wait = MARGIN * queue.waits.expected((event.priority, event.tenant), now, guess)
+    left = event.deadline - now
+    too_late = (wait - max(left - slow(queue), LEAST * left)) / NANOS
     return Refuse(event.program, _within(too_late), late=True) if too_late > 0 else None
+
+
+def slow(queue: Queue) -> float:
+    """Nanoseconds that all but one in forty samples take at most, if their logarithms are normal."""
+    return queue.service * exp(TAIL * sqrt(queue.scatter) - queue.scatter / 2)
 
 
 def drain(queue: Queue, requests: int, slots: int) -> float:
