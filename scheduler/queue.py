@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
+from math import log
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
@@ -57,6 +58,7 @@ class Queue:
         self.tokens = 0.0  # served in all, for queues that share a backend
         self.length = 0.0  # tokens of a typical sample, 0 while nothing is known
         self.service = 0.0  # nanoseconds of a typical sample
+        self.scatter = 0.0  # variance of their logarithm
         self.price = 0.0
         self.pressed = 0.0  # the pressure that its price is of, which other replicas may have raised
         self.burdens: Mapping[str, float] = {}  # of tenants that want more than their share (`scheduler.crowding`)
@@ -104,6 +106,7 @@ class Queue:
         weight = max(WEIGHT, 1 / self._learned)
         self.length += weight * (max(1, tokens) - self.length)
         self.service += weight * (max(1, nanos) - self.service)
+        self.scatter += weight * (log(max(1, nanos) / self.service) ** 2 - self.scatter)
         if self._learned == 1:
             self.reorder()
 
@@ -147,7 +150,7 @@ class Queue:
             if program.hungry_since is None:
                 program.hungry_since = now
                 self._hungry[program.name] = now
-                self.waits.join((program.asked.priority, program.asked.tenant))
+                self.waits.join((program.asked.priority, program.asked.tenant), now)
         elif program.hungry_since is not None:
             program.hungry_since = None
             self._hungry.pop(program.name, None)
