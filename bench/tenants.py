@@ -3,7 +3,7 @@
     python -m bench.tenants [--engine embedded | --engine vllm | --engine virtual]
 
 The light tenant asks at random times (Poisson) for half of its share of the engine. In turn, block by block and with
-the same programs at the same times, it is alone, or beside a tenant that asks for twenty times its own share. The same
+the same programs at the same times, it is alone, or beside a tenant that asks for many times its own share. The same
 flood is also measured with nobody told apart: everyone without a key, in order of arrival. Latency is the client's;
 "wait" is the mean time of a sample until it has a slot, "run" until it ends. `--reserved` keeps so many slots free for
 the light tenant wherever tenants are told apart.
@@ -28,8 +28,6 @@ from tests.vllm import server as vllm
 DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
 BAR = 1.25
 """P90 beside the flood over P90 alone, at most."""
-FLOOD = 20.0
-"""Times its fair share that the flooding tenant asks for."""
 LIGHT = 0.5
 """Part of its fair share that the light tenant asks for."""
 TENANTS = ("light", "flood")
@@ -76,13 +74,13 @@ def settings(setting: Setting, engine: str, *, apart: bool) -> str:
     return "\n".join([scheduling, *tenants, engine])
 
 
-def block(setting: Setting, seconds: float, seed: int, *, flood: bool) -> list[Arrival]:
+def block(setting: Setting, seconds: float, seed: int, *, flood: float) -> list[Arrival]:
     """Programs of one block: the light tenant's, which are the same in every mode, and those of the flood."""
     asked = list(questions("held-out", 25, bins=(1, 2, 3, 4)).values())
     arrivals = []
-    for tenant, times in (("light", LIGHT), ("flood", FLOOD))[: 1 + flood]:
+    for tenant, times in (("light", LIGHT), ("flood", flood)):
         dice = Random(f"{tenant} {seed}")
-        for at in poisson(times * setting.share, seconds, dice):
+        for at in poisson(times * setting.share, seconds, dice) if times else ():
             arrivals.append(Arrival(at, setting.body(dice.choice(asked).question), tenant, tenant))
     return sorted(arrivals, key=lambda arrival: arrival.at)
 
@@ -92,7 +90,7 @@ async def measure(setting: Setting, engine: str, options: argparse.Namespace) ->
     replies: dict[str, list[Reply]] = {mode: [] for mode in MODES}
     for seed in range(options.blocks):
         for mode in MODES:
-            arrivals = block(setting, options.seconds, seed, flood=mode != MODES[0])
+            arrivals = block(setting, options.seconds, seed, flood=options.flood if mode != MODES[0] else 0.0)
             async with gateway(settings(setting, engine, apart=mode != MODES[2])) as running:
                 came = await play(running.root, arrivals)
             replies[mode] += [reply for reply in came if reply.at > options.seconds / 4]
@@ -185,6 +183,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=2.0, help="of the simulated engine (default %(default)s)")
     parser.add_argument("--capacity", type=float, help="samples a second that the engine can do (default: 56, 16, 18)")
     parser.add_argument("--reserved", type=int, default=0, help="slots kept for the light tenant (default %(default)s)")
+    parser.add_argument("--flood", type=float, default=20.0, help="times its share that it asks (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of one block (default %(default)s)")
     parser.add_argument("--blocks", type=int, default=2, help="of each mode (default %(default)s)")
     parser.add_argument("--out", type=Path, help="(default: bench/results/tenants-ENGINE.json)")
