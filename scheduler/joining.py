@@ -1,7 +1,6 @@
 """Between a scheduler and the store that replicas share: what is reported, and what the answer means for it."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from scheduler.events import Event, PressureShared, SlotsLeased, TenantServed
 from scheduler.scheduler import Scheduler
@@ -12,24 +11,28 @@ JOINT = "+"
 
 
 class Joined:
-    """One replica of several, as far as its scheduler goes; the driver carries reports and grants."""
+    """One replica of several, as far as its scheduler goes; the driver carries reports and grants.
+
+    Of backends with more slots than `scheduler.sharing.LARGEST` so many are shared.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._totals: Counter[tuple[str, str]] = Counter()
-        self._own: Counter[tuple[str, str]] = Counter()
+        self._totals: dict[str, Mapping[str, int]] = {}
 
     def report(self, down: Iterable[str] = ()) -> Report:
         """What this replica has, does and wants. `down`: the backends that it saw fail itself."""
-        served: dict[str, dict[str, int]] = {}
-        pressures = {}
+        served, pressures = {}, {}
         for backends, queue in self._scheduler.queues.items():
             pool = JOINT.join(backends)
             served[pool] = queue.take_served()
-            self._own.update({(pool, tenant): tokens for tenant, tokens in served[pool].items()})
-            pressures[pool] = Pressure(queue.pressure, queue.waiting + queue.in_flight)
+            pressures[pool] = Pressure(queue.pressure, min(LARGEST, queue.waiting + queue.in_flight))
         loads = {
-            name: Load(min(LARGEST, place.capacity.slots), self._scheduler.demand(name), place.running)
+            name: Load(
+                min(LARGEST, place.capacity.slots),
+                min(LARGEST, self._scheduler.demand(name)),
+                min(LARGEST, place.running),
+            )
             for name, place in self._scheduler.places.items()
         }
         return Report(loads, served, pressures, frozenset(down))
@@ -44,13 +47,15 @@ class Joined:
                 yield PressureShared(pools[pool], pressed)
         for pool, tenants in grants.served.items():
             if pool in pools:
-                yield from self._served(pool, pools[pool], dict(tenants))
+                yield from self._served(pool, pools[pool], tenants, grants.own.get(pool, {}))
 
-    def _served(self, pool: str, backends: tuple[str, ...], totals: dict[str, int]) -> Iterator[Event]:
-        """What others have served since the last time: the growth of the totals, less what was ours."""
+    def _served(
+        self, pool: str, backends: tuple[str, ...], totals: Mapping[str, int], own: Mapping[str, int]
+    ) -> Iterator[Event]:
+        """What others have served since the last answer: the growth of the totals, less what was ours."""
+        before = self._totals.get(pool, {})
+        self._totals[pool] = totals
         for tenant, total in totals.items():
-            key = (pool, tenant)
-            others = total - self._totals[key] - self._own.pop(key, 0)
-            if others > 0 and key in self._totals:
+            others = total - before.get(tenant, total) - own.get(tenant, 0)
+            if others > 0:
                 yield TenantServed(backends, tenant, others)
-            self._totals[key] = total

@@ -5,7 +5,7 @@ told to them, so that the same rules run live (in Lua, inside Redis) and under v
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from scheduler.shares import charge, divide, grant
@@ -66,7 +66,8 @@ class Grants:
     A tenant without a total has not been served for long: whoever orders by the totals lets it begin at the smallest
     one of its pool, as the store does. `down`: backends that another replica saw fail within the lease. `replicas`:
     those that live, as far as the store knows; 0: it was never reached. `settling`: the store began empty and still
-    learns who holds what, so that no grant rises.
+    learns who holds what, so that no grant rises. `own`: what of the growth of `served` since the last answer that was
+    heard is this replica's (`Member.take` says so, not the store).
     """
 
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class Grants:
     down: frozenset[str] = frozenset()
     replicas: int = 1
     settling: bool = False
+    own: Tokens = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,15 @@ class Member:
         claims = {name: Claim(load, self.held.get(name, 0)) for name, load in report.loads.items()}
         return Message(self.replica, self._sequence, claims, self._batch, self._sent, report.pressures, report.down)
 
-    def take(self, grants: Grants) -> None:
-        """The answer to the last message: from now on these grants are in force."""
+    def take(self, grants: Grants) -> Grants:
+        """The answer to the last message: from now on these grants are in force. Returns them with what is our own.
+
+        That is one batch, the one that this answer confirms: whether the store counted it now or at an attempt whose
+        answer was lost, no answer that was heard before has it, and what was served since is in none yet.
+        """
+        own, self._sent = self._sent, {}
         self.held = grants.slots
-        self._sent = {}
+        return replace(grants, own=own)
 
     def take_alone(self, slots: Mapping[str, int]) -> None:
         """Slots that the replica takes without the store, which it will claim as soon as it reaches it."""

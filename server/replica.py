@@ -1,14 +1,14 @@
 """This gateway as one of several: what it tells the shared store, and what it makes of the answer."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from core.types import NANOS
-from scheduler.events import Event, PressureShared, SlotsLeased, TenantServed
+from scheduler.events import Event
+from scheduler.joining import Joined
 from scheduler.scheduler import Scheduler
-from scheduler.sharing import Grants, Load, Pressure, Report
+from scheduler.sharing import Grants, Report
 from server.monitor import Monitor
-from server.scheduling_metrics import SchedulingMetrics, pool_name
+from server.scheduling_metrics import SchedulingMetrics
 from server.store.base import Store
 
 
@@ -25,54 +25,22 @@ class Replica:
     def __init__(
         self, scheduler: Scheduler, tell: Callable[[Event], None], metrics: SchedulingMetrics, monitor: Monitor
     ) -> None:
-        self._scheduler = scheduler
+        self._joined = Joined(scheduler)
         self._tell = tell
         self._metrics = metrics
         self._monitor = monitor
-        self._totals: Counter[tuple[str, str]] = Counter()
-        self._own: Counter[tuple[str, str]] = Counter()
 
     def report(self) -> Report:
         """What this replica has, does and wants."""
-        served: dict[str, dict[str, int]] = {}
-        pressures = {}
-        for backends, queue in self._scheduler.queues.items():
-            pool = pool_name(backends)
-            served[pool] = queue.take_served()
-            self._own.update({(pool, tenant): tokens for tenant, tokens in served[pool].items()})
-            pressures[pool] = Pressure(queue.pressure, queue.waiting + queue.in_flight)
-        return Report(
-            loads={
-                name: Load(place.capacity.slots, self._scheduler.demand(name), place.running)
-                for name, place in self._scheduler.places.items()
-            },
-            served=served,
-            pressures=pressures,
-            down=self._monitor.down(),
-        )
+        return self._joined.report(self._monitor.down())
 
     def apply(self, grants: Grants) -> None:
         """What the store has answered becomes news for the scheduler."""
+        for event in self._joined.news(grants):
+            self._tell(event)
         for name, slots in grants.slots.items():
-            self._tell(SlotsLeased(name, slots))
             self._metrics.slots(name, "leased", slots)
-        pools = {pool_name(backends): backends for backends in self._scheduler.queues}
-        for pool, pressed in grants.prices.items():
-            if pool in pools:
-                self._tell(PressureShared(pools[pool], pressed))
-        for pool, tenants in grants.served.items():
-            if pool in pools:
-                self._learn(pool, pools[pool], dict(tenants))
         self._monitor.hear(grants.down)
-
-    def _learn(self, pool: str, backends: tuple[str, ...], totals: dict[str, int]) -> None:
-        """What other replicas have served since the last time: the growth of the totals, less what was ours."""
-        for tenant, total in totals.items():
-            key = (pool, tenant)
-            others = total - self._totals[key] - self._own.pop(key, 0)
-            if others > 0 and key in self._totals:
-                self._tell(TenantServed(backends, tenant, others))
-            self._totals[key] = total
 
 
 class CountedStore:

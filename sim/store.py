@@ -36,8 +36,7 @@ class SimulatedStore:
         self._heard.setdefault(replica, None)
         if grants is not None:
             self._heard[replica] = now
-            member.take(grants)
-            self._grants[replica] = grants
+            self._grants[replica] = member.take(grants)
         elif replica not in self._grants:
             self._grants[replica] = alone(report, self._alone_slots)
             member.take_alone(self._grants[replica].slots)

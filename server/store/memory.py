@@ -25,6 +25,7 @@ class MemoryStore:
             slots={name: load.capacity for name, load in report.loads.items()},
             served=self._counters.totals(),
             prices={pool: pressure.value for pool, pressure in report.pressures.items()},
+            own=served,
         )
 
     def alone(self, report: Report) -> Grants:

@@ -92,9 +92,7 @@ class RedisStore:
             raise StoreError(str(error) or type(error).__name__) from error
         if reply["sequence"] != message.sequence or reply.get("late"):
             raise StoreError("the answer is to another message")
-        grants = decode(reply)
-        self._member.take(grants)
-        return grants
+        return self._member.take(decode(reply))
 
     def alone(self, report: Report) -> Grants:
         """See `Store.alone`."""
