@@ -10,6 +10,9 @@ from core.errors import QuorateError
 NANOS = 1_000_000_000
 """Nanoseconds in a second: time is an integer everywhere below the server."""
 
+YEAR = 31_536_000
+"""Seconds in 365 days: more than anybody waits, and far from where nanoseconds as floats lose their meaning."""
+
 
 class RequestKind(StrEnum):
     """What a model call is for."""

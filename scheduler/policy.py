@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from core.types import YEAR
+
 DEFAULT_ORDER = "first_come"
+SHORTEST = 0.001
+"""Seconds below which waiting is no patience."""
+LIGHTEST, HEAVIEST = 1e-6, 1e6
+"""Between these the weight of a tenant must be: counters of tokens over weights stay finite, and comparable."""
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "max_waiting": (0, 10**9),
+    "starving_seconds": (0, YEAR),
+    "patience_seconds": (SHORTEST, YEAR),
+    "retries": (0, 64),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,7 @@ class Policy:
         weights: Fair share of tenants; 1 where nothing is said.
         reserved: Slots of each backend that are kept for a tenant (`scheduler.reservations`); 0 where nothing is said.
 
-    Raises ValueError, which begins with the name of the field, for a reservation below 0.
+    Raises ValueError, which begins with the name of the field, for a number that makes no sense.
     """
 
     order: str = DEFAULT_ORDER
@@ -39,6 +51,13 @@ class Policy:
     reserved: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low:.10g} to {high:.10g}, not {value}.")
+        for tenant, weight in self.weights.items():
+            if not LIGHTEST <= weight <= HEAVIEST:
+                raise ValueError(f"weights.{tenant} must be from {LIGHTEST:f} to {HEAVIEST:.10g}, not {weight}.")
         for tenant, count in self.reserved.items():
             if count < 0:
                 raise ValueError(f"reserved.{tenant} must be at least 0, not {count}.")

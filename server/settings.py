@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -11,16 +11,26 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import InvalidRequest
+from core.types import YEAR
 from scheduler.orders import order_named
+from scheduler.policy import SHORTEST
+from scheduler.sharing import LARGEST
+from server.mistakes import sentence
 from server.options import chosen
-from server.schemas import BudgetObject, BudgetSpelling
+from server.schemas import MAX_SAMPLES, MAX_TOKENS, BudgetObject, BudgetSpelling
 from server.store.settings import StoreSettings
-from server.tenants import TenantSettings
+from server.tenants import TenantSettings, at_odds
 
 DEMO = Path(__file__).parent / "demo.toml"
 """The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Seconds = Annotated[float, Field(gt=0, le=YEAR)]
+Patience = Annotated[float, Field(ge=SHORTEST, le=YEAR)]
+Period = Annotated[float, Field(ge=0.01, le=YEAR)]
+"""Seconds between two of something that is done again and again."""
+MAX_CONTEXT = 2**31 - 1
+"""Tokens of all slots of an embedded engine, which counts them in 32 bits."""
 
 
 class SettingsError(Exception):
@@ -39,21 +49,27 @@ class BackendSettings(_Frozen):
     url: str | None = None
     api_key: SecretStr | None = None
     path: Path | None = None
-    slots: int = Field(default=64, ge=1, description="Requests in flight at once; more wait in our queue.")
-    context: int | None = Field(default=None, ge=64, description="Embedded: tokens per slot.")
-    threads: int = Field(default=1, ge=1, description="Embedded: compute threads.")
-    connect_seconds: float = Field(default=5.0, gt=0)
-    idle_seconds: float = Field(default=120.0, gt=0, description="Longest silence of an upstream stream.")
-    plain_seconds: float = Field(default=600.0, gt=0, description="Longest wait for an unstreamed answer.")
+    slots: int = Field(default=64, ge=1, le=LARGEST, description="Requests in flight at once; more wait in our queue.")
+    context: int | None = Field(default=None, ge=64, le=MAX_TOKENS, description="Embedded: tokens per slot.")
+    threads: int = Field(default=1, ge=1, le=1024, description="Embedded: compute threads.")
+    connect_seconds: Seconds = 5.0
+    idle_seconds: Seconds = Field(default=120.0, description="Longest silence of an upstream stream.")
+    plain_seconds: Seconds = Field(default=600.0, description="Longest wait for an unstreamed answer.")
     priority: bool = Field(default=False, description="The server schedules by priority: pass ours on.")
     stream_interval: int | None = Field(
-        default=None, ge=1, description="vLLM: tokens a chunk of samples that nobody watches; saves our CPU."
+        default=None,
+        ge=1,
+        le=MAX_TOKENS,
+        description="vLLM: tokens a chunk of samples that nobody watches; saves our CPU.",
     )
     continuous_usage: bool = Field(default=False, description="vLLM: exact token counts on every chunk.")
     cache_salt: bool = Field(default=False, description="vLLM: keep the tenants' prefix caches apart.")
     metrics_path: str | None = Field(default="/metrics", description="Where the engine's own metrics are; '': nowhere.")
     silent_seconds: float = Field(
-        default=10.0, ge=0, description="A busy engine that sends no byte for so long counts as down; 0: never."
+        default=10.0,
+        ge=0,
+        le=YEAR,
+        description="A busy engine that sends no byte for so long counts as down; 0: never.",
     )
     drain: bool = Field(default=False, description="Start without sending it anything new.")
 
@@ -82,6 +98,8 @@ class BackendSettings(_Frozen):
             raise ValueError(f"backend '{self.name}' needs a url")
         if self.kind == "embedded" and self.path is None:
             raise ValueError(f"backend '{self.name}' needs a path")
+        if self.kind == "embedded" and self.slots * (self.context or 4096) > MAX_CONTEXT:
+            raise ValueError(f"slots times context (4096 unless given) must be at most {MAX_CONTEXT}")
         return self
 
 
@@ -122,19 +140,19 @@ class ModelSettings(_Frozen):
 class Limits(_Frozen):
     """The operator's ceilings. Budgets above them are clamped, and the report says so."""
 
-    max_samples: int = Field(default=64, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_seconds: float = Field(default=600.0, gt=0)
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
-    max_waiting: int = Field(default=8192, ge=1, description="Queued requests per backend before a 429.")
+    max_samples: int = Field(default=64, ge=1, le=MAX_SAMPLES)
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_seconds: Seconds = 600.0
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024, le=2**32)
+    max_waiting: int = Field(default=8192, ge=1, le=LARGEST, description="Queued requests per backend before a 429.")
 
 
 class SchedulingSettings(_Frozen):
     """Who goes next, and how much under load; see `scheduler.policy.Policy`."""
 
     order: str = Field(default="marginal_value", description="Who goes next; combined by `then`.")
-    starving_seconds: float = Field(default=30.0, gt=0, description="Wait after which a program gets a turn anyway.")
-    patience_seconds: float = Field(default=2.0, gt=0, description="Time in the queue that makes samples dear.")
+    starving_seconds: Patience = Field(default=30.0, description="Wait after which a program gets a turn anyway.")
+    patience_seconds: Patience = Field(default=2.0, description="Time in the queue that makes samples dear.")
     shed: bool = Field(default=True, description="Under load, answer with fewer samples before anyone is refused.")
     admit_late: bool = Field(default=False, description="Admit although no sample could come before the deadline.")
     spend_idle: bool = Field(default=True, description="Widen contested programs while half of the slots are idle.")
@@ -192,26 +210,24 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         default=None, min_length=1, description="Key of `/admin`; none: there is no such thing."
     )
-    engine_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        le=3600,
-        description="Between two looks at the engines' own metrics, and longest wait for one.",
+    engine_seconds: Period = Field(
+        default=1.0, le=3600, description="Between two looks at the engines' own metrics, and longest wait for one."
     )
-    heartbeat_seconds: float = Field(default=10.0, gt=0)
+    heartbeat_seconds: Period = 10.0
     grace_seconds: float = Field(
         default=5.0, ge=0, le=86_400, description="How long running answers may take to end after SIGTERM or Ctrl-C."
     )
     first_byte_seconds: float = Field(
         default=1.0,
         ge=0,
+        le=YEAR,
         description="A fanned-out stream opens at the first accepted sample, at the latest after this.",
     )
     sample_at_zero_temperature: bool = Field(
         default=False, description="Fan out although temperature is 0 (identical samples are no evidence)."
     )
     profiles: Path | None = Field(default=None, description="Folder of calibration profiles (`*.json`).")
-    profiles_seconds: float = Field(default=5.0, gt=0, le=86_400, description="Between two looks at the profiles.")
+    profiles_seconds: Period = Field(default=5.0, le=86_400, description="Between two looks at the profiles.")
     shadow: float = Field(
         default=0.0, ge=0, le=1, description="Share of fanned-out answers that are sampled again to check certainty."
     )
@@ -225,40 +241,48 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if not self.models:
             raise ValueError("no models: name at least one backend in [[backends]] and one model in [[models]]")
-        backends = [backend.name for backend in self.backends]
-        names = [model.name for model in self.models]
-        if len(set(backends)) != len(backends) or len(set(names)) != len(names):
-            raise ValueError("names of backends and of models must be unique")
-        for model in self.models:
-            for place in model.places:
-                if place not in backends:
-                    raise ValueError(f"model '{model.name}' names the unknown backend '{place}'")
+        for table, names in (("backends", self.backends), ("models", self.models), ("tenants", self.tenants)):
+            _all_different(table, [each.name for each in names])
+        self._all_placed()
         self._one_order()
-        unknown = (set(self.presets) | set(self.objectives)) - {*PRESETS, "off"} | set(self.presets) & {"off"}
-        if unknown:
-            raise ValueError(f"unknown presets: {', '.join(sorted(unknown))}")
-        self._told_apart()
+        self._known_presets()
+        if at_odds(self.tenants):
+            raise ValueError(at_odds(self.tenants))
+        if self.anonymous == "refuse" and not self.tenants:
+            raise ValueError("anonymous: 'refuse' without [[tenants]] would serve nobody")
         self._room_for_others()
         self._sound_budgets()
         return self
 
+    def _all_placed(self) -> None:
+        """Every model is at backends that there are."""
+        backends = [backend.name for backend in self.backends]
+        for number, model in enumerate(self.models):
+            for at, place in enumerate(model.places):
+                if place not in backends:
+                    field = "backend" if model.backend is not None else f"backends.{at}"
+                    raise ValueError(
+                        f"models.{number}.{field}: model '{model.name}' names the unknown backend '{place}'"
+                    )
+
     def _one_order(self) -> None:
         """Models that share their backends share a queue, and so its order."""
-        orders: dict[tuple[str, ...], str | None] = {}
-        for model in self.models:
-            if orders.setdefault(model.places, model.order) != model.order:
-                raise ValueError(f"model '{model.name}' has another order than a model on the same backends")
+        first: dict[tuple[str, ...], ModelSettings] = {}
+        for number, model in enumerate(self.models):
+            other = first.setdefault(model.places, model)
+            if other.order != model.order:
+                has = f"has '{other.order}'" if other.order else "has none of its own"
+                same = f"model '{other.name}' on the same backends {has}, and they share one queue"
+                raise ValueError(f"models.{number}.order: {same}")
 
-    def _told_apart(self) -> None:
-        """A key belongs to one tenant, and where nobody else is served, somebody is."""
-        names = [tenant.name for tenant in self.tenants]
-        digests = [digest for tenant in self.tenants for digest in tenant.digests]
-        if len(set(names)) != len(names):
-            raise ValueError("names of tenants must be unique")
-        if len(set(digests)) != len(digests):
-            raise ValueError("a key of a tenant is named twice")
-        if self.anonymous == "refuse" and not self.tenants:
-            raise ValueError("anonymous = 'refuse' without [[tenants]] would serve nobody")
+    def _known_presets(self) -> None:
+        for table, names, known in (
+            ("presets", self.presets, [*PRESETS]),
+            ("objectives", self.objectives, [*PRESETS, "off"]),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{table}.{name}: there is no such preset; there is {', '.join(known)}")
 
     def _room_for_others(self) -> None:
         """Reservations leave at least one slot of each backend to whoever has none."""
@@ -301,7 +325,7 @@ def load(path: Path, **overrides: Any) -> Settings:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 text.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's own, or a number of more digits than Python reads
         raise SettingsError(f"{path} is not valid TOML: {error}.") from error
     if isinstance(data.get("profiles"), str):
         data["profiles"] = (path.parent / data["profiles"]).resolve()
@@ -323,9 +347,16 @@ def make(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(_sentence(error, given)) from error
+        raise SettingsError(sentence(error, given)) from error
     except ValueError as error:  # a variable that should hold JSON
         raise SettingsError(f"Environment: {error}; it must be JSON.") from error
+
+
+def _all_different(table: str, names: Sequence[str]) -> None:
+    """Raises ValueError, which names the second of two settings with one name."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise ValueError(f"{table}.{number}.name: '{name}' is the name of {table}.{names.index(name)} already")
 
 
 def _in_environment() -> set[str]:
@@ -336,29 +367,3 @@ def _in_environment() -> set[str]:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _sentence(error: ValidationError, data: Any) -> str:
-    """Every wrong setting once, with what is wrong with it; the branches of a union are alternatives."""
-    found: dict[str, dict[str, None]] = {}
-    for item in error.errors():
-        loc = item["loc"]
-        if loc and loc[0] not in data:
-            name = "the variable QUORATE_" + "__".join(map(str, loc)).upper()
-        else:
-            name = ".".join(_path(loc, data, absent=item["type"] == "missing"))
-        text = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        found.setdefault(name, {})[text] = None
-    parts = [": ".join(filter(None, (name, " or ".join(texts)))) for name, texts in found.items()]
-    return "; ".join(parts) + "."
-
-
-def _path(loc: Sequence[str | int], node: Any, *, absent: bool) -> Iterator[str]:
-    """The part of a pydantic location that is in the settings: the names of a union's branches are left out."""
-    for part in loc:
-        inside = isinstance(node, dict) and part in node
-        if inside or (isinstance(node, list) and isinstance(part, int)):
-            node = node[part]
-            yield str(part)
-        elif absent and part == loc[-1]:
-            yield str(part)

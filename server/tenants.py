@@ -13,6 +13,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from core.errors import InvalidKey
+from scheduler.policy import HEAVIEST, LIGHTEST
+from scheduler.sharing import LARGEST
+from server.scheduling_metrics import OTHER
 from server.schemas import BudgetSpelling
 
 LAST = 1_000_000
@@ -33,10 +36,19 @@ class TenantSettings(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
     keys: tuple[SecretStr, ...] = Field(min_length=1, description="Plain, or `sha256:` and the digest in hex.")
-    weight: float = Field(default=1.0, gt=0, le=1e6, description="Share of tokens when the engines are busy.")
+    weight: float = Field(
+        default=1.0, ge=LIGHTEST, le=HEAVIEST, description="Share of tokens when the engines are busy."
+    )
     priority: int = Field(default=0, ge=-LAST, le=LAST, description="Class of its requests; lower goes first.")
-    reserved_slots: int = Field(default=0, ge=0, description="Slots of each backend that are kept free for it.")
+    reserved_slots: int = Field(default=0, ge=0, le=LARGEST, description="Slots of each backend kept free for it.")
     default_budget: BudgetSpelling | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _own(cls, name: str) -> str:
+        if name == OTHER:
+            raise ValueError(f"'{OTHER}' is what the metrics call everyone without a key; choose another name")
+        return name
 
     @field_validator("keys")
     @classmethod
@@ -105,6 +117,17 @@ class Tenants:
         if key is None:
             raise InvalidKey("No API key was sent. Send one in the header Authorization, as Bearer and the key.")
         raise InvalidKey("Incorrect API key provided.")
+
+
+def at_odds(tenants: Sequence[TenantSettings]) -> str | None:
+    """What is wrong with the keys: each belongs to one tenant, once. None: nothing."""
+    owners: dict[str, int] = {}
+    for number, tenant in enumerate(tenants):
+        for key in tenant.digests:
+            if key in owners:
+                return f"tenants.{number}.keys: a key of these is in tenants.{owners[key]}.keys already"
+            owners[key] = number
+    return None
 
 
 def bearer_key(authorization: str | None) -> str | None:

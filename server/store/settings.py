@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from scheduler.sharing import LARGEST
+
 
 class StoreSettings(BaseModel):
     """What replicas of this gateway share, and where. Without `redis_url` it is one process that shares with nobody."""
@@ -21,7 +23,7 @@ class StoreSettings(BaseModel):
         default=600.0, ge=1, le=86_400, description="How long the served tokens of an idle tenant are remembered."
     )
     alone_slots: int = Field(
-        default=1, ge=0, description="Slots of each backend for a replica that has not reached Redis once."
+        default=1, ge=0, le=LARGEST, description="Slots of each backend for a replica that has not reached Redis once."
     )
 
     @field_validator("redis_url")

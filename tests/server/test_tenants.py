@@ -116,9 +116,18 @@ def test_among_themselves_requests_go_as_they_like(wanted: int | None) -> None:
             [{"name": "a", "keys": ["k"], "default_budget": {"strategy": "none"}}],
             "tenants.0.default_budget: Unknown strategy 'none'",
         ),
-        ([{"name": "a", "keys": ["k"]}, {"name": "a", "keys": ["l"]}], "names of tenants must be unique"),
-        ([{"name": "a", "keys": ["k", "k"]}], "a key of a tenant is named twice"),
-        ([{"name": "a", "keys": ["key-b"]}, {"name": "b", "keys": [HASHED]}], "a key of a tenant is named twice"),
+        (
+            [{"name": "a", "keys": ["k"]}, {"name": "a", "keys": ["l"]}],
+            "tenants.1.name: 'a' is the name of tenants.0 already",
+        ),
+        ([{"name": "a", "keys": ["k", "k"]}], "tenants.0.keys: a key of these is in tenants.0.keys already"),
+        (
+            [{"name": "a", "keys": ["key-b"]}, {"name": "b", "keys": [HASHED]}],
+            "tenants.1.keys: a key of these is in tenants.0.keys already",
+        ),
+        ([{"name": "other", "keys": ["k"]}], "tenants.0.name: 'other' is what the metrics call everyone without a key"),
+        ([{"name": "a", "keys": ["k"], "weight": 1e-300}], "tenants.0.weight: "),
+        ([{"name": "a", "keys": ["k"], "reserved_slots": 10**7}], "tenants.0.reserved_slots: "),
     ],
 )
 def test_wrong_tenants_are_refused(tenants: list[Any], expected: str) -> None:
@@ -140,7 +149,7 @@ def test_reservations_reach_the_policy(gateway_settings: Callable[..., Settings]
 
 def test_somebody_must_be_served(gateway_settings: Callable[..., Settings]) -> None:
     """To refuse all that have no key is no use while nobody can have one."""
-    with pytest.raises(ValueError, match="would serve nobody"):
+    with pytest.raises(ValueError, match=r"anonymous: 'refuse' without .* would serve nobody"):
         gateway_settings(anonymous="refuse")
 
 
