@@ -55,11 +55,10 @@ class Chooser:
         queue, reserved = self.queue, self._reserved
         opened = free if reserved is None else reserved.opened(free)
         if opened:
-            starved = queue.starved(now)
-            if starved is not None and (due := [each for each in opened if each[0].due]):  # it goes anywhere
-                place, _ = soonest(due, queue.service)
-                place.turns = 0
-                return starved, next(iter(starved.waiting)), place
+            due = self.due(opened, now)
+            if due is not None:
+                due[2].turns = 0
+                return due
             chosen = self._first(queue.next(1 if self._single else LOOK), free, now)
             if chosen is not None:
                 if reserved is None or any(chosen[2] is place for place, _ in opened):
@@ -68,6 +67,20 @@ class Chooser:
         if reserved is None or len(opened) == len(free):
             return None
         return self._first(queue.next(LOOK, reserved.holders(free)), free, now)
+
+    def due(self, opened: Free, now: int) -> Choice | None:
+        """Whose turn it is out of order, on one of these backends: who has starved longest goes anywhere, but where it
+        hangs already."""
+        for program in self.queue.starved(now):
+            open_to = [each for each in opened if each[0].due]
+            if not open_to:
+                return None
+            for index in program.waiting:
+                hangs = [attempt.backend for attempt in program.running.get(index, {}).values()]
+                free = [each for each in open_to if each[0].name not in hangs] if hangs else open_to
+                if free:
+                    return program, index, soonest(free, self.queue.service)[0]
+        return None
 
     def _first(self, programs: Iterable[Program], free: Free, now: int) -> Choice | None:
         """The first of these programs that takes a slot it may have."""

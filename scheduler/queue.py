@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
-from math import log
+from math import inf, log
 
 from scheduler.fairness import Shares
 from scheduler.orders import Conditions, Order
 from scheduler.price import price
-from scheduler.ranking import Ranking
+from scheduler.ranking import Rank, Ranking
 from scheduler.state import Program
 from scheduler.waits import Waits
 
@@ -34,12 +34,12 @@ class _Class:
 class Queue:
     """Programs with waiting requests, in the order in which they go.
 
-    Strict classes first, then the tenant that was served least, then the order. Ageing: a program that waits with
-    nothing in flight for longer than `starving` nanoseconds gets one of `AGED_EVERY` starts on a backend, the longest
-    first. So it waits at most `starving`, and then, on any backend that serves it, for `AGED_EVERY` starts for each
-    program that starved before it; and fair share holds for the other three quarters of all starts. Starts in slots
-    that are kept for their tenant (`scheduler.reservations`) do not count. `peers` are the queues that share a backend
-    with this one.
+    Strict classes first, then the tenant that was served least, then who has had its turn and got nothing by it, then
+    the order. Ageing: a program that waits with nothing in flight, or nothing but what hangs, for longer than
+    `starving` nanoseconds gets one of `AGED_EVERY` starts on a backend, the longest first. So it waits at most
+    `starving`, and then, on any backend that serves it, for `AGED_EVERY` starts for each program that starved before
+    it; and fair share holds for the other three quarters of all starts. Starts in slots that are kept for their tenant
+    (`scheduler.reservations`) do not count. `peers` are the queues that share a backend with this one.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Queue:
         self.peers = [each for each in others if not set(each.backends).isdisjoint(backends)]
         self.shares = Shares(weights)
         self.waiting = 0
+        self.hanging = 0  # attempts (`scheduler.hanging`)
         self.tokens = 0.0  # served in all, for queues that share a backend
         self.length = 0.0  # tokens of a typical sample, 0 while nothing is known
         self.service = 0.0  # nanoseconds of a typical sample
@@ -84,7 +85,7 @@ class Queue:
 
     @property
     def hungry(self) -> int:
-        """Programs that wait with nothing in flight."""
+        """Programs that wait with nothing in flight, but perhaps what hangs."""
         return len(self._hungry)
 
     @property
@@ -130,21 +131,22 @@ class Queue:
         if index in program.running:
             program.alone.add(index)
 
-    def changed(self, program: Program, now: int) -> None:
-        """Something about a program has changed: give it its place, or none if nothing of it waits."""
+    def changed(self, program: Program, now: int, *, began: bool = True) -> None:
+        """Something about a program has changed: give it its place, or none if nothing of it waits. `began`: what is
+        in flight that was not before has just begun."""
         if program.waiting:
             self._programs[program.name] = program
-            self._feed(program, now)
+            self._feed(program, now, began=began)
             self._place(program)
             return
-        self._feed(program, now)
+        self._feed(program, now, began=began)
         self._displace(program)
-        if program.in_flight:
+        if program.running:
             self._programs[program.name] = program
         elif self._programs.pop(program.name, None) is not None and not self._programs:
             self.shares.clear()
 
-    def _feed(self, program: Program, now: int) -> None:
+    def _feed(self, program: Program, now: int, *, began: bool) -> None:
         """Keep who has nothing in flight in the order in which they began to wait."""
         if program.waiting and not program.in_flight:
             if program.hungry_since is None:
@@ -154,7 +156,8 @@ class Queue:
         elif program.hungry_since is not None:
             program.hungry_since = None
             self._hungry.pop(program.name, None)
-            self.waits.leave((program.asked.priority, program.asked.tenant), now, started=program.in_flight > 0)
+            started = began and program.in_flight > 0
+            self.waits.leave((program.asked.priority, program.asked.tenant), now, started=started)
 
     def _place(self, program: Program) -> None:
         asked = program.asked
@@ -168,7 +171,12 @@ class Queue:
         if asked.program not in ranking:
             self.shares.join(asked.tenant)
             group.tenants.put(asked.tenant, (self.shares.served(asked.tenant),))
-        ranking.put(asked.program, self._order(program, self._conditions))
+        ranking.put(asked.program, self._rank(program, self._conditions))
+
+    def _rank(self, program: Program, given: Conditions) -> Rank:
+        """By the order; before all others while it has a request whose turn came to nothing."""
+        rank = self._order(program, given)
+        return (-inf, *rank) if _again(program) else rank
 
     def _displace(self, program: Program) -> None:
         asked = program.asked
@@ -204,7 +212,7 @@ class Queue:
 
     @property
     def in_flight(self) -> int:
-        """Attempts that run."""
+        """Attempts that run and do not hang."""
         return sum(program.in_flight for program in self._programs.values())
 
     def waiting_by_tenant(self) -> dict[str, int]:
@@ -238,31 +246,53 @@ class Queue:
         given = self._conditions = self._seen
         for group in self._classes.values():
             for ranking in group.programs.values():
-                ranking.put_all({name: self._order(self._programs[name], given) for name in ranking})
+                ranking.put_all({name: self._rank(self._programs[name], given) for name in ranking})
 
     def next(self, most: int, among: Collection[str] | None = None) -> Iterator[Program]:
-        """Programs that should go next, at most so many; `among` these tenants. While one looks, nothing may change."""
+        """Programs that should go next, at most so many, and before them who has had a turn already, since they may
+        have nowhere to go; `among` these tenants. While one looks, nothing may change."""
         for group in self._classes.values():
-            for name in _first_of(group, most, among):
-                most -= 1
-                yield self._programs[name]
+            for ranking, each in _first_of(group, most, among):
+                for program in self._forward(ranking, each):
+                    most -= not _again(program)
+                    yield program
             if most <= 0:
                 return
 
-    def starved(self, now: int) -> Program | None:
-        """The program that has starved longest, if any does."""
-        if not self._hungry:
-            return None
-        name, since = next(iter(self._hungry.items()))
-        return self._programs[name] if now - since > self._starving else None
+    def _forward(self, ranking: Ranking[str], most: int) -> Iterator[Program]:
+        """The first few, and those before them whose turn came to nothing; the second is looked for only when it is
+        asked for."""
+        first = ranking.first()
+        names, seen = [] if first is None else [first], 0
+        while names:
+            for name in names:
+                program = self._programs[name]
+                yield program
+                most -= not _again(program)
+                if most <= 0:
+                    return
+            seen += len(names)
+            names = ranking.few(2 * seen + most)[seen:]
+
+    def starved(self, now: int) -> Iterator[Program]:
+        """The programs that starve, the longest first."""
+        for name, since in self._hungry.items():
+            if now - since <= self._starving:
+                return
+            yield self._programs[name]
 
     def least(self) -> tuple[int, float]:
         """What this queue is compared by with others that share a backend: its first class, what it was served."""
         return next(iter(self._classes), 0), self.tokens
 
 
-def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[str]:
-    """The first program of each tenant, by share; of a single tenant, its first few."""
+def _again(program: Program) -> bool:
+    """Whether a request waits that had its turn, and hangs or has failed."""
+    return next(iter(program.waiting.values())) < 0
+
+
+def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[tuple[Ranking[str], int]]:
+    """The programs of each tenant, by share, and how many to look at: one each; of a single tenant, its first few."""
     tenants: Iterable[str]
     if among is not None:
         chosen = group.tenants.some(among)[:most]
@@ -272,7 +302,7 @@ def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterat
     else:
         tenants, each = _smallest(group.tenants, most), 1
     for tenant in tenants:
-        yield from _smallest(group.programs[tenant], each)
+        yield group.programs[tenant], each
 
 
 def _smallest(ranking: Ranking[str], most: int) -> Iterator[str]:

@@ -28,6 +28,7 @@ from scheduler.events import (
     TenantServed,
     Tick,
 )
+from scheduler.hanging import drop, look
 from scheduler.hedging import LATE, Allowance, may_retry, silent, stragglers, suspects
 from scheduler.load import Loads, halts, widenings, worthless
 from scheduler.orders import order_named
@@ -142,6 +143,10 @@ class Scheduler:
         """Slots of a queue's backends, and how many of them are free and kept for tenants."""
         places = limits(self._pools[queue.backends], self._now)
         return sum(limit for _, limit in places), 0 if self.reserved is None else self.reserved.kept(places)
+
+    def _busy(self, places: Sequence[Place]) -> int:
+        """Of the slots of these backends, those that are taken; what hangs on one that is out of service takes none."""
+        return sum(min(place.running, limit) for place, limit in limits(places, self._now))
 
     def _arrive(self, event: ProgramArrived) -> list[Command]:
         if event.program in self._programs:
@@ -261,13 +266,10 @@ class Scheduler:
         attempt = attempts.pop(number)
         if not attempts:
             del program.running[index]
-        program.in_flight -= 1
         self.places[attempt.backend].running -= 1
         if self.reserved is not None:
             self.reserved.count(program.asked.tenant, attempt.backend, -1)
-        queue = self._queue(program.asked.backends)
-        queue.charge(program.asked.tenant, tokens - attempt.charged, -attempt.charged)
-        queue.serve(program.asked.tenant, tokens)
+        drop(self._queue(program.asked.backends), program, attempt, tokens)
         return attempt
 
     def _over(self, name: str) -> list[Command]:
@@ -311,12 +313,13 @@ class Scheduler:
             places = self._pools[queue.backends]
             kv = max((place.kv_usage for place in places if place.kv_usage is not None), default=None)
             load, (slots, kept) = self._loads[backends], self._slots(queue)
+            look(queue, places, self._now)
             load.update(queue, slots - kept, kv, self._now)
             queue.refresh()
             if self.policy.shed and load.risen(queue.price):
                 commands += halts(queue)
             if self.policy.spend_idle and not queue.waiting:
-                commands += widenings(queue.programs, slots, kept + sum(place.running for place in places))
+                commands += widenings(queue.programs, slots, kept + self._busy(places))
             if self.policy.hedge and len(places) > 1:
                 commands += self._hedges(queue, places)
         return commands + self._fill(self.places)
@@ -358,9 +361,9 @@ class Scheduler:
 
     def _claim(self, chooser: Chooser) -> tuple[bool, float, float]:
         """What queues that share a backend are compared by: since when somebody starves whose turn it is; `least`."""
-        starved = chooser.queue.starved(self._now)
-        if starved is not None and any(place.due for place, _ in chooser.opened(self._now)):
-            return False, starved.hungry_since or 0, 0.0
+        due = chooser.due(chooser.opened(self._now), self._now)
+        if due is not None:
+            return False, due[0].hungry_since or 0, 0.0
         return True, *chooser.queue.least()
 
     def _take(self, queue: Queue, program: Program, index: int, place: Place) -> Start:

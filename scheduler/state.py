@@ -7,11 +7,13 @@ from scheduler.events import ProgramArrived
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One try at a request, on a backend, since a time in nanoseconds. `charged` tokens were expected of it."""
+    """One try at a request, on a backend, since a time in nanoseconds. `charged` tokens were expected of it; one that
+    `hangs` is no service (`scheduler.hanging`)."""
 
     backend: str
     since: int
     charged: float
+    hangs: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -19,8 +21,8 @@ class Program:
     """A program as the scheduler knows it.
 
     `waiting` maps indices to tickets (submission numbers), in order of submission; `running` maps indices to their
-    attempts by number; what hangs on a dead backend does both. `worth` and `remaining` are what it last reported;
-    `tokens` those of its `finished` requests.
+    attempts by number; what hangs on a dead backend does both. `in_flight` counts attempts, but for those that hang.
+    `worth` and `remaining` are what it last reported; `tokens` those of its `finished` requests.
     """
 
     asked: ProgramArrived

@@ -184,6 +184,7 @@ class Book:
         self.running = {}
         self.settled = set()
         self.hanging = set()
+        self.lost = set()
 
     def attempts(self, key):
         """Those of one request that run, with their backends."""
@@ -250,7 +251,8 @@ class Book:
     def check(self, scheduler, event=None):
         """The scheduler's counts are the observer's: nothing is lost, nothing counted twice.
 
-        Only a tick sees that a request hangs: it waits for another attempt while its first one runs.
+        Only a tick sees that a request hangs: it waits for another attempt while its first one runs, and that one is
+        not in flight any more. What is on a backend that is out of service hangs then.
         """
         waiting = {
             (each.name, i): i in each.running
@@ -262,6 +264,17 @@ class Book:
         assert hanging <= self.hanging or isinstance(event, Tick)
         assert all(self.attempts(key) for key in hanging)
         self.hanging = hanging
+        lost = {
+            (each.name, index, number)
+            for queue in scheduler.queues.values()
+            for each in queue.programs
+            for index, attempts in each.running.items()
+            for number, attempt in attempts.items()
+            if attempt.hangs
+        }
+        assert lost & self.running.keys() == self.lost & self.running.keys() or isinstance(event, Tick)
+        self.lost = lost
+        served = [name for name, index, number in self.running if (name, index, number) not in lost]
         assert scheduler.waiting == len(waiting) == len(self.waiting | hanging)
         assert scheduler.programs == len(self.backends)
         where = list(self.running.values())
@@ -269,8 +282,9 @@ class Book:
             assert scheduler.running(backend) == where.count(backend)
         for queue in scheduler.queues.values():
             for program in queue.programs:
-                assert program.in_flight == sum(name == program.name for name, _, _ in self.running)
-            hungry = {name for name, _ in self.waiting} - {name for name, _, _ in self.running}
+                assert program.in_flight == served.count(program.name)
+            assert queue.hanging == sum(self.backends[name] == queue.backends for name, _, _ in lost)
+            hungry = {name for name, _ in self.waiting | hanging} - set(served)
             assert queue.hungry == sum(self.backends[name] == queue.backends for name in hungry)
 
     def check_idle(self, scheduler, now):
