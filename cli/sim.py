@@ -73,8 +73,11 @@ def stage(arguments: argparse.Namespace) -> Stage:
     scenario = chosen(from_toml(arguments.scenario), arguments.only)
     if arguments.seed is not None:
         scenario = replace(scenario, seed=arguments.seed)
-    questions = questions_of(scenario, (folder, Path(), TRACES))
-    return Stage(scenario, questions, scenario.engine.parameters(folder))
+    try:
+        questions = questions_of(scenario, (folder, Path(), TRACES))
+        return Stage(scenario, questions, scenario.engine.parameters(folder))
+    except ScenarioError as error:
+        raise ScenarioError(f"{arguments.scenario.name}: {error}") from None
 
 
 def chosen(scenario: Scenario, only: str | None) -> Scenario:
@@ -134,12 +137,20 @@ def report(rows: Sequence[Record]) -> Iterator[str]:
     wide = max(len(head) for head in HEADS)
     for policy, own in groupby(rows, key=lambda row: row.policy):
         group = list(own)
-        yield f"{policy}: {group[0].programs} programs at each rate"
+        yield f"{policy}: {programs(group)}"
         yield " ".join(head.rjust(wide) for head in HEADS)
         for row in group:
             yield " ".join(cell.rjust(wide) for cell in cells(row))
         yield ""
     yield from summary(rows)
+
+
+def programs(rows: Sequence[Record]) -> str:
+    """How many were counted at each rate, which differ where those of a duration were."""
+    counts = list({row.rate: row.programs for row in rows}.values())
+    if len(set(counts)) == 1:
+        return f"{counts[0]} programs at each rate"
+    return f"{', '.join(map(str, counts))} programs, rate by rate"
 
 
 def cells(row: Record) -> Sequence[str]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from core.errors import BackendRejected
-from core.types import NANOS, Request
+from core.types import NANOS, YEAR, Request
 from scheduler.scheduler import Scheduler
 from sim.dice import Dice, dice
 from sim.kernel import Kernel
-from sim.reading import above, at_least
+from sim.reading import at_least, positive
 from sim.service import Service
 from sim.store import SimulatedStore
 from sim.types import Drawn, Source
@@ -19,6 +19,8 @@ LATEST = 3.0
 """Seconds by which a response comes late, at most."""
 SLOWEST = 6.0
 """Times as long as usual that a slow engine takes, at most."""
+OFTEN = 10**5
+"""Faults of one kind in a thousand seconds, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,12 @@ class Faults:
     silence: float = 20.0
 
     def __post_init__(self) -> None:
-        above(0, seconds=self.seconds, silence=self.silence)
-        at_least(0, **self.rates)
-        for name in self.rates:
+        positive(YEAR, seconds=self.seconds, silence=self.silence)
+        for name, rate in self.rates.items():
             if name not in KINDS:
                 raise ValueError(f"rates.{name} is not known; there is {', '.join(KINDS)}.")
+            at_least(0, **{f"rates.{name}": rate})
+            positive(OFTEN, **{f"rates.{name}": rate or None})
 
 
 def drawn(faults: Faults, *, span: int, engines: int, replicas: int, seed: int) -> Schedule:

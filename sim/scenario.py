@@ -15,22 +15,28 @@ from core.budget import Budget
 from core.context import Strategy
 from core.errors import InvalidRequest
 from core.stopping.names import rule_named
+from core.types import YEAR
 from scheduler.orders import order_named
 from scheduler.policy import Policy
 from sim.engine.hardware import HARDWARE, named
 from sim.engine.types import EngineParameters
 from sim.faults import Faults
-from sim.reading import ScenarioError, above, at_least, read
+from sim.reading import ScenarioError, at_least, at_most, convert, positive, read
 from sim.traces import Question, load
 from sim.waves import waves
 from sim.workload import Workload, made_up
 from strategies import STRATEGIES
+from strategies.selectors import selector_named
 from strategies.self_consistency import DEFAULT
 
 CHOICES: Mapping[str, Strategy] = {**STRATEGIES, "waves": waves}
 """Strategies that a policy may name: the gateway's own, and the one of published baselines."""
 UNBOUNDED = 10**9
 """Slots, or requests that may wait, where nobody counts them."""
+MANY = 10**5
+"""Engines, replicas of the gateway, seats of an engine and samples of a program, at most."""
+CROWD = 10**7
+"""Programs that one run can hold in memory, or blocks of the cache of an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +53,14 @@ class Deadlines:
     factors: tuple[float, ...] = (1.0, 2.0, 3.0)
 
     def __post_init__(self) -> None:
-        above(0, base=self.base)
+        positive(YEAR, base=self.base)
         if not self.scales:
             raise ValueError("scales must hold at least one.")
         if len(self.factors) != 3:
             raise ValueError("factors must be three: of questions that are always, sometimes and never answered right.")
         for name, values in (("scales", self.scales), ("factors", self.factors)):
             for value in values:
-                above(0, **{name: value})
+                positive(10**6, **{name: value})
 
     def factor(self, question: Question) -> float:
         """How much longer than the base this question may take."""
@@ -80,7 +86,11 @@ class Cluster:
     prefix_caching: bool | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, replicas=self.replicas)
+        at_least(1, replicas=self.replicas, max_num_seqs=self.max_num_seqs, kv_blocks=self.kv_blocks)
+        at_least(1, max_num_batched_tokens=self.max_num_batched_tokens, max_model_len=self.max_model_len)
+        at_most(MANY, replicas=self.replicas, max_num_seqs=self.max_num_seqs)
+        at_most(CROWD, kv_blocks=self.kv_blocks)
+        at_most(UNBOUNDED, max_num_batched_tokens=self.max_num_batched_tokens, max_model_len=self.max_model_len)
         if self.hardware not in HARDWARE and not self.hardware.endswith(".json"):
             raise ValueError(f"hardware must be {', '.join(HARDWARE)} or a .json file, not {self.hardware!r}.")
 
@@ -98,9 +108,12 @@ class Cluster:
                 known = named(self.hardware)
             else:
                 known = EngineParameters.read(json.loads((folder / self.hardware).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ScenarioError(f"engine.hardware: {self.hardware}: {error}") from None
+        try:
             return replace(known, **given)
         except ValueError as error:
-            raise ScenarioError(f"engine: {error}") from None
+            raise ScenarioError(f"engine.{error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,8 @@ class Gateway:
 
     def __post_init__(self) -> None:
         at_least(1, replicas=self.replicas)
-        above(0, tick=self.tick, gauges=self.gauges)
+        at_most(MANY, replicas=self.replicas)
+        positive(YEAR, tick=self.tick, gauges=self.gauges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +158,8 @@ class Contender:
     def __post_init__(self) -> None:
         at_least(0, slots=self.slots)
         at_least(1, samples=self.samples)
+        at_most(UNBOUNDED, slots=self.slots, max_tokens=self.max_tokens)
+        at_most(MANY, samples=self.samples)
         try:
             self.budget(None)
             order_named(self.scheduler.order)
@@ -172,17 +188,29 @@ class Contender:
 
 
 def _checked(name: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError if there is no such strategy, option or rule."""
+    """Raises ValueError if there is no such strategy, option or rule, or an option cannot be that."""
     if name not in CHOICES:
         raise ValueError(f"strategy must be {', '.join(CHOICES)}, not {name!r}.")
-    known = [p.name for p in signature(CHOICES[name]).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    for option in options:
+    parameters = signature(CHOICES[name], eval_str=True).parameters.values()
+    known = {each.name: each.annotation for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+    for option, value in options.items():
         if option not in known:
             raise ValueError(f"strategy.{option} is not known; {name} takes {', '.join(known) or 'no options'}.")
-    try:
-        _ = options.get("rule", DEFAULT) == DEFAULT or rule_named(str(options["rule"]))
-    except InvalidRequest as error:
-        raise ValueError(f"strategy.rule: {error.message}") from None
+        try:
+            convert(known[option], value, f"strategy.{option}")
+            _named(option, value)
+        except InvalidRequest as error:
+            raise ValueError(f"strategy.{option}: {error.message}") from None
+        except ScenarioError as error:  # the path to it is not complete yet
+            raise ValueError(str(error)) from None
+
+
+def _named(option: str, value: Any) -> None:
+    """Raises `InvalidRequest` if an option names a rule or a selector that there is not."""
+    if option == "rule" and value != DEFAULT:
+        rule_named(value)
+    if option == "selector":
+        selector_named(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +231,8 @@ class Scenario:
     def __post_init__(self) -> None:
         at_least(0, warmup=self.warmup)
         at_least(1, programs=self.programs)
-        above(0, duration=self.duration)
+        at_most(CROWD, programs=self.programs)
+        positive(YEAR, duration=self.duration)
         if (self.programs is None) is (self.duration is None):
             raise ValueError("programs or duration must be given, and not both.")
         if self.programs is not None and self.warmup >= self.programs:
@@ -224,10 +253,10 @@ def from_toml(path: Path) -> Scenario:
     """The scenario of a file. Raises `ScenarioError`, which names file and field, and `OSError`."""
     try:
         return read(Scenario, tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path.name}: not TOML ({error})") from error
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number of more digits than Python reads
+        raise ScenarioError(f"{path.name}: not TOML ({error})") from error
 
 
 def questions_of(scenario: Scenario, folders: Sequence[Path]) -> tuple[Question, ...]:
@@ -241,9 +270,9 @@ def questions_of(scenario: Scenario, folders: Sequence[Path]) -> tuple[Question,
     else:
         found = load(_file(workload.answers, folders))
     fewest = min(len(question.samples) for question in found)
-    for policy in scenario.policies:
+    for number, policy in enumerate(scenario.policies):
         if policy.samples > fewest:
-            raise ScenarioError(f"policies: {policy.name!r} wants {policy.samples} samples, and {fewest} are recorded.")
+            raise ScenarioError(f"policies[{number}].samples is {policy.samples}, and {fewest} are recorded.")
     return found
 
 

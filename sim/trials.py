@@ -15,7 +15,7 @@ from sim.faults import Faults, Injector, drawn
 from sim.kernel import Kernel
 from sim.reading import ScenarioError
 from sim.replay import given
-from sim.scenario import CHOICES, UNBOUNDED, Contender, Scenario
+from sim.scenario import CHOICES, CROWD, UNBOUNDED, Contender, Scenario
 from sim.store import SimulatedStore
 from sim.traces import Question, Recorded
 from sim.types import Arrival, Drawn, Ended
@@ -84,8 +84,15 @@ class Stage:
         needed, room = self.scenario.workload.prompt_tokens + longest, self.parameters.max_model_len
         if needed > room:
             raise ScenarioError(f"engine.max_model_len must be {needed} for the longest sample, and is {room}.")
+        if max(self.rates) * (self.scenario.duration or 0) > CROWD:
+            raise ScenarioError(
+                f"duration must not bring more than {CROWD} programs, as {max(self.rates):g} a second do."
+            )
         for number, policy in enumerate(self.scenario.policies):
             reserved, slots = sum(policy.scheduler.reserved.values()), self.slots(policy)
+            if not self.scenario.gateway.store and self.scenario.gateway.replicas > slots:
+                said = f"must be at most {slots}: without a store they divide the slots of policies[{number}]."
+                raise ScenarioError(f"gateway.replicas {said}")
             if reserved and reserved >= slots:
                 said = f"must leave one of an engine's {slots} slots to others, and is {reserved}."
                 raise ScenarioError(f"policies[{number}].scheduler.reserved {said}")

@@ -1,17 +1,36 @@
 """Samples in waves: what published rules do that decide only when all of a round has come back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from core.context import Context
 from core.stopping.names import rule_named
 from core.stopping.predictive import settled
 from core.types import Answer, StopReason
-from strategies.parameters import RuleName, SelectorName
+from strategies.parameters import RuleName, SelectorName, Spare
 from strategies.selectors import selector_named, votes_for
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Lists that hold at least so many."""
+
+    least: int
+
+    def __contains__(self, value: Sequence[object]) -> bool:
+        return len(value) >= self.least
+
+    def __str__(self) -> str:
+        return f"a list of at least {self.least}"
+
+
+Sizes = Annotated[Sequence[Spare], Holding(1)]
+"""Samples of each wave."""
+
+
 async def waves(
-    ctx: Context, *, rule: RuleName = "fixed", sizes: Sequence[int] = (0,), selector: SelectorName = "majority"
+    ctx: Context, *, rule: RuleName = "fixed", sizes: Sizes = (0,), selector: SelectorName = "majority"
 ) -> Answer:
     """Sample a wave at once, wait for all of it, ask the rule, and so on; nothing is aborted.
 

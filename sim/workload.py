@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Literal
 
-from core.types import NANOS
+from core.types import NANOS, YEAR
 from sim.dice import dice
-from sim.reading import above, at_least
+from sim.reading import above, at_least, at_most, positive
 from sim.traces import Question, Recorded
 
 RECORDED = 64
 """Samples that are made up for each question of a family."""
+MANY = 1e9
+"""No rate, share or length is above this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,11 @@ class Kind:
     def __post_init__(self) -> None:
         at_least(0, share=self.share, correct=self.correct, vary=self.vary, between=self.between, within=self.within)
         at_least(1, wrong=self.wrong, tokens=self.tokens)
-        above(0, decay=self.decay)
-        if self.correct > 1:
-            raise ValueError(f"correct must be at most 1, not {self.correct:g}.")
+        at_most(1, correct=self.correct, vary=self.vary)
+        at_most(10, between=self.between, within=self.within)
+        at_most(100, wrong=self.wrong)
+        at_most(MANY, share=self.share, tokens=self.tokens)
+        positive(10, decay=self.decay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Family:
 
     def __post_init__(self) -> None:
         at_least(1, questions=self.questions, longest=self.longest)
+        at_most(10**6, questions=self.questions)
+        at_most(MANY, longest=self.longest)
         if not self.kinds or not any(kind.share for kind in self.kinds):
             raise ValueError("kinds must hold at least one with a share above 0.")
 
@@ -67,6 +73,9 @@ class Tenant:
 
     def __post_init__(self) -> None:
         at_least(0, share=self.share)
+        at_most(MANY, share=self.share)
+        at_least(-(10**6), priority=self.priority)
+        at_most(10**6, priority=self.priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ class Step:
 
     def __post_init__(self) -> None:
         at_least(0, at=self.at)
-        above(0, factor=self.factor)
+        at_most(YEAR, at=self.at, until=self.until)
+        positive(10**6, factor=self.factor)
         above(self.at, until=self.until)
 
 
@@ -109,10 +119,11 @@ class Workload:
         if self.tenants and not any(tenant.share for tenant in self.tenants.values()):
             raise ValueError("tenants must hold at least one with a share above 0.")
         at_least(1, prompt_tokens=self.prompt_tokens)
-        above(0, burstiness=self.burstiness)
+        at_most(MANY, prompt_tokens=self.prompt_tokens)
+        positive(10**6, burstiness=self.burstiness)
         for name, values in (("rates", self.rates), ("loads", self.loads)):
             for value in values:
-                above(0, **{name: value})
+                positive(MANY, **{name: value})
 
 
 @dataclass(frozen=True, slots=True)

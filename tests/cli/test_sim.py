@@ -1,6 +1,7 @@
 """`quorate sim`: what it writes, what it refuses, and that the number of processes changes nothing."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_what_is_written_and_what_is_printed(small, tmp_path, capsys):
     assert not err
 
 
+def test_programs_are_counted_rate_by_rate(small, capsys):
+    """Where they come for so many seconds, their number is not the same at every rate."""
+    text = small.read_text(encoding="utf-8").replace("programs = 60\nwarmup = 10", "duration = 4")
+    small.write_text(text, encoding="utf-8")
+    assert sim(small, "--only", "fixed", "--jobs", 1) == 0
+    head = re.fullmatch(r"fixed: (\d+), (\d+) programs, rate by rate", capsys.readouterr().out.splitlines()[0])
+    assert head is not None
+    assert 0 < int(head[1]) < int(head[2])
+
+
 def test_one_policy_with_another_seed(small, tmp_path):
     """Both change the records in the way they say."""
     for name, arguments in {"a": (), "b": ("--seed", 8)}.items():
@@ -79,9 +90,14 @@ def test_plots_are_drawn(small, tmp_path):
     [
         ("seed = 7", "seed = 'x'", "small.toml: seed must be a whole number, not 'x'."),
         ("base = 4", "base = 0", "small.toml: deadlines.base must be above 0, not 0."),
-        ("max_num_seqs = 32", "max_num_seqs = 0", "engine: max_num_seqs is 0, and must be at least 1."),
-        ("samples = 8", "samples = 99", "policies: 'fixed' wants 99 samples, and 64 are recorded."),
-        ("prompt_tokens = 100", "prompt_tokens = 8000", "engine.max_model_len must be"),
+        ("max_num_seqs = 32", "max_num_seqs = 0", "small.toml: engine.max_num_seqs must be at least 1, not 0."),
+        ("max_num_seqs = 32", "kv_blocks = 3", "small.toml: engine.kv_blocks holds 48 tokens"),
+        ("samples = 8", "samples = 99", "small.toml: policies[0].samples is 99, and 64 are recorded."),
+        ("prompt_tokens = 100", "prompt_tokens = 8000", "small.toml: engine.max_model_len must be"),
+        ("loads = [0.5, 1.5]", "loads = []", "small.toml: workload.rates or loads must be given"),
+        ('rule = "fixed"', 'rule = "fixed", sizes = []', "strategy.sizes must be a list of at least 1, not []."),
+        ("hedge = false", "hedge = false, weights = { free = 0 }", "policies[0].scheduler.weights.free must be from"),
+        ("seed = 7", f"seed = {'9' * 5000}", "small.toml: not TOML (Exceeds the limit"),
         ('hardware = "a100-8b"', 'hardware = "none.json"', "none.json: No such file or directory"),
     ],
 )

@@ -282,7 +282,10 @@ def test_schedules_repeat_and_hold_what_was_asked_for():
     ("table", "words"),
     [
         ({"rates": {"flood": 1}}, "rates.flood is not known; there is kill"),
-        ({"rates": {"kill": -1}}, "kill must be at least 0"),
+        ({"rates": {"kill": -1}}, "^rates.kill must be at least 0, not -1"),
+        ({"rates": {"kill": 1e300}}, "^rates.kill must be at most 100000"),
+        ({"rates": {"kill": 1e-300}}, "^rates.kill must be at least 1e-06"),
+        ({"seconds": 1e300}, "^seconds must be at most 31536000"),
         ({"silence": 0}, "silence must be above 0"),
         ({"second": 1}, "second is not known"),
         ({"rates": 3}, "rates must be a table"),

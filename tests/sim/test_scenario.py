@@ -112,8 +112,98 @@ WRONG = [
     ({"policies__0__deadline": "kept"}, "policies[0].deadline must be 'measured' or 'told' or 'given', not 'kept'."),
     ({"policies__0__scheduler": {"order": "any"}}, "policies[0].scheduler.order: unknown order 'any'"),
     ({"policies__0__scheduler": {"shedding": 1}}, "policies[0].scheduler.shedding is not known; there is order"),
+    (
+        {"policies__0__scheduler": {"weights": {"a": 0}}},
+        "policies[0].scheduler.weights.a must be from 0.000001 to 1000000, not 0.0.",
+    ),
+    ({"policies__0__scheduler": {"max_waiting": -1}}, "policies[0].scheduler.max_waiting must be from 0 to 1000000000"),
+    ({"policies__0__scheduler": {"retries": -1}}, "policies[0].scheduler.retries must be from 0 to 64, not -1."),
+    ({"policies__0__scheduler": {"starving_seconds": -1}}, "policies[0].scheduler.starving_seconds must be from 0 to"),
+    (
+        {"policies__0__scheduler": {"starving_seconds": 1e300}},
+        "policies[0].scheduler.starving_seconds must be from 0 to 31536000, not 1e+300.",
+    ),
+    ({"policies__0__scheduler": {"patience_seconds": 0}}, "policies[0].scheduler.patience_seconds must be from 0.001"),
+    (
+        {"policies__0__strategy": {"name": "waves", "sizes": []}},
+        "policies[0].strategy.sizes must be a list of at least 1",
+    ),
+    (
+        {"policies__0__strategy": {"name": "waves", "sizes": [4, -1]}},
+        "policies[0].strategy.sizes[1] must be from 0 to 100000, not -1.",
+    ),
+    ({"policies__0__strategy": {"name": "waves", "sizes": 3}}, "policies[0].strategy.sizes must be a list."),
+    (
+        {"policies__0__strategy": {"name": "self_consistency", "width": "x"}},
+        "policies[0].strategy.width must be a whole number, not 'x'.",
+    ),
+    ({"policies__0__strategy": {"name": "auto", "price": -1}}, "policies[0].strategy.price must be above 0 to 1"),
+    (
+        {"policies__0__strategy": {"name": "auto", "selector": "no"}},
+        "policies[0].strategy.selector: Unknown selector 'no'.",
+    ),
+    ({"faults": {"rates": {"kill": -1}}}, "faults.rates.kill must be at least 0, not -1."),
+    ({"faults": {"silence": 1e300}}, "faults.silence must be at most 31536000, not 1e+300."),
+    ({"seed": 10**400}, "seed must be a number of at most 63 bits, and has 1329."),
+    ({"programs": None, "duration": 1e300}, "duration must be at most 31536000, not 1e+300."),
+    ({"workload__rates": [1e300]}, "workload.rates must be at most 1000000000, not 1e+300."),
+    ({"workload__rates": [1e-300]}, "workload.rates must be at least 1e-06, not 1e-300."),
     ({"policies__0__scheduler": {"weights": {"a": "b"}}}, "policies[0].scheduler.weights.a must be a number, not 'b'."),
 ]
+
+
+NUMBERS = {
+    "programs": 7,
+    "warmup": 1,
+    "workload__rates": [1.0],
+    "workload__burstiness": 8.0,
+    "workload__prompt_tokens": 9,
+    "workload__step": {"at": 1.0, "until": 2.0, "factor": 3.0},
+    "workload__tenants": {"a": {"share": 1.0, "priority": 0}},
+    "workload__family": {
+        "kinds": [{"share": 1.0, "correct": 0.5, "vary": 0.1, "wrong": 3, "decay": 0.5, "tokens": 9.0, "between": 0.1}],
+        "questions": 7,
+        "longest": 99,
+    },
+    "deadlines": {"base": 60.0, "scales": [1.0], "factors": [1.0, 2.0, 3.0]},
+    "engine": {"replicas": 2, "max_num_seqs": 9, "max_num_batched_tokens": 9, "max_model_len": 9, "kv_blocks": 999},
+    "gateway": {"replicas": 1, "tick": 0.25, "gauges": 1.0},
+    "faults": {"rates": {"kill": 1.0}, "seconds": 5.0, "silence": 20.0},
+    "policies__0__samples": 4,
+    "policies__0__slots": 4,
+    "policies__0__max_tokens": 99,
+    "policies__0__certainty": 0.9,
+    "policies__0__scheduler": {"max_waiting": 9, "starving_seconds": 9.0, "patience_seconds": 9.0, "retries": 2},
+}
+"""Numbers that make sense, of every kind there is."""
+
+
+def spoilt(node, value, path=""):
+    """Each number of a table or list in turn replaced by the value: where it stood, and what the whole then is."""
+    if isinstance(node, dict | list):
+        for key, inner in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            for found, changed in spoilt(inner, value, f"{path} {key}"):
+                whole = node.copy()
+                whole[key] = changed
+                yield found, whole
+    else:
+        yield path, value
+
+
+def test_the_sound_numbers_are_sound():
+    """Or the next test would prove nothing."""
+    assert scenario(**NUMBERS).engine.replicas == 2
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, float("nan"), float("inf"), 10**15, -(10**15), 10**400])
+@pytest.mark.parametrize("field", NUMBERS)
+def test_no_number_is_without_bounds(field, value):
+    """What is too large to reckon with is refused by its field, before anything is simulated."""
+    for path, whole in spoilt(NUMBERS[field], value):
+        with pytest.raises(ScenarioError) as error:
+            scenario(**{**NUMBERS, field: whole})
+        last = next((word for word in reversed(path.split()) if not word.isdigit()), field.rpartition("__")[2])
+        assert last in str(error.value)
 
 
 @pytest.mark.parametrize(("changes", "said"), WRONG, ids=[said[:60] for _, said in WRONG])
@@ -149,7 +239,7 @@ def test_recorded_samples_must_be_there_and_be_enough(tmp_path):
         questions_of(given, (tmp_path,))
     line = '{"id": "q", "samples": [{"answer": "A", "correct": true, "tokens": 3}]}'
     (tmp_path / "small.jsonl").write_text(line, encoding="utf-8")
-    with pytest.raises(ScenarioError, match="policies: 'one' wants 16 samples, and 1 are recorded"):
+    with pytest.raises(ScenarioError, match=r"policies\[0\].samples is 16, and 1 are recorded"):
         questions_of(given, (tmp_path,))
     few = scenario(workload__family=None, workload__answers="small", policies__0__samples=1)
     assert questions_of(few, (tmp_path,))[0].id == "q"
@@ -162,7 +252,10 @@ def test_parameters_of_an_engine_come_from_a_name_or_a_file(tmp_path):
     (tmp_path / "mine.json").write_text('{"cost": {"bounds": [{"fixed": 5}]}, "kv_blocks": 600}', encoding="utf-8")
     own = scenario(engine={"hardware": "mine.json", "max_model_len": 100}).engine.parameters(tmp_path)
     assert (own.kv_blocks, own.max_model_len) == (600, 100)
-    with pytest.raises(ScenarioError, match=r"^engine: kv_blocks holds 9600 tokens"):
+    (tmp_path / "odd.json").write_text('{"cost": 3}', encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"^engine.hardware: odd.json: This is not the cost of a step"):
+        scenario(engine={"hardware": "odd.json"}).engine.parameters(tmp_path)
+    with pytest.raises(ScenarioError, match=r"^engine.kv_blocks holds 9600 tokens"):
         scenario(engine={"hardware": "mine.json", "max_model_len": 10_000}).engine.parameters(tmp_path)
 
 

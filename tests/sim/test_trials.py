@@ -41,6 +41,21 @@ def played(stage):
     return [play(stage, trial) for trial in stage.trials]
 
 
+def test_a_run_can_be_held_in_memory(stage):
+    """A year of a million programs a second is refused by name."""
+    workload = replace(stage.scenario.workload, rates=(1e6,), loads=())
+    endless = replace(stage.scenario, workload=workload, programs=None, duration=31_536_000.0, warmup=0)
+    with pytest.raises(ScenarioError, match=r"^duration must not bring more than 10000000 programs"):
+        replace(stage, scenario=endless)
+
+
+def test_every_replica_has_a_slot_where_they_are_divided(stage):
+    """Without a store; programs would wait for ever at one that has none."""
+    gateway = replace(stage.scenario.gateway, replicas=600)
+    with pytest.raises(ScenarioError, match=r"^gateway.replicas must be at most 512: .* the slots of policies\[0\]"):
+        replace(stage, scenario=replace(stage.scenario, gateway=gateway))
+
+
 def queue(services, rate, *, engines=None, slots=1):
     """Programs of one sample each, at a Poisson rate; arrivals and times in seconds."""
     names = [str(number) for number in range(len(services))]
