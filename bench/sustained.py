@@ -163,7 +163,8 @@ def tightest(job: tuple[str, str, float]) -> tuple[str, str, float, float]:
     """The smallest scale of the deadlines at which one policy sustains a rate; 0 if not even the whole one."""
     table, policy, rate = job
     kept, scale = 0.0, 1.0
-    while scale > TIGHTEST and tried(Try(table, policy, rate, scale=scale, seeds=(1,))).margin >= 0:
+    seeds = (1, 2) if policy.startswith("ours") else (1,)  # these lose a little accuracy, which one seed cannot tell
+    while scale > TIGHTEST and tried(Try(table, policy, rate, scale=scale, seeds=seeds)).margin >= 0:
         kept, scale = scale, scale * TIGHTER
     return table, policy, rate, kept
 
