@@ -34,7 +34,7 @@ READING_LEVELS: Mapping[int, task.Level] = {
 class Mixture:
     """A source of examples. Shares need not add up to one.
 
-    `stories`, `ledgers`, `puzzles`, `drills`: of examples of each kind; `steps`: how often a story has so many;
+    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`: of examples; `steps`: how often a story has so many;
     `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how often a thought has 0, 1,
     2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether thoughts may slip.
     """
@@ -43,6 +43,7 @@ class Mixture:
     ledgers: float
     puzzles: float
     drills: float
+    lookups: float
     steps: Mapping[int, float]
     levels: Mapping[int, float]
     bins: Mapping[str, float]
@@ -57,6 +58,7 @@ class Mixture:
             self._ledger: self.ledgers,
             self._puzzle: self.puzzles,
             drill: self.drills,
+            lookup: self.lookups,
         }
         return chosen(dice, kinds)(dice)
 
@@ -145,6 +147,18 @@ def drill(dice: Random, count: int = EQUATIONS) -> Example:
         left, sign, right = equation(dice)
         found += [Segment(f"{left}{sign}{right}=", 0.0), Segment(str(calculated(left, sign, right)))]
         found.append(Segment(", " if number < count - 1 else ".\n", 0.0))
+    return tuple(found)
+
+
+def lookup(dice: Random, count: int = 6) -> Example:
+    """Choices, and the letter of each in some order: only the letters weigh."""
+    found = [Segment(prompt("Practice."), 0.0)]
+    for _ in range(count):
+        puzzle = drawn("train", partial(orderings.draw, bin_=dice.choice(("o2", "o3", "o4"))), dice)
+        listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
+        found.append(Segment(f"{listed}\n", 0.0))
+        for name in dice.sample(puzzle.choices, len(puzzle.choices)):
+            found += [Segment(f"So {name}:", 0.0), Segment(f" {puzzle.letter(name)}"), Segment(".\n", 0.0)]
     return tuple(found)
 
 

@@ -12,7 +12,20 @@ import pytest
 
 from reasoner import mixtures, orderings
 from reasoner.examples import CLOSED, ENDED, SAID, prompt, text
-from reasoner.mixtures import CUT, EQUATIONS, Mixture, drawn, drill, equation, ledger, lightened, probes, told, total_of
+from reasoner.mixtures import (
+    CUT,
+    EQUATIONS,
+    Mixture,
+    drawn,
+    drill,
+    equation,
+    ledger,
+    lightened,
+    lookup,
+    probes,
+    told,
+    total_of,
+)
 from reasoner.questions import SPLITS, split_of, split_of_key
 from reasoner.task import Problem, generate, step_ok
 from reasoner.thoughts import NUMBERS_OF_CHECKS, Sum, calculated
@@ -22,12 +35,13 @@ MIXED = Mixture(
     ledgers=0.3,
     puzzles=0.3,
     drills=0.1,
+    lookups=0.0,
     steps={1: 0.5, 3: 0.5},
     levels={1: 0.5, 4: 0.5},
     bins={"o1": 0.5, "o4": 0.5},
     checks=NUMBERS_OF_CHECKS,
 )
-ONLY = {"stories": 0.0, "ledgers": 0.0, "puzzles": 0.0, "drills": 0.0}
+ONLY = {"stories": 0.0, "ledgers": 0.0, "puzzles": 0.0, "drills": 0.0, "lookups": 0.0}
 SUMS = {**ONLY, "stories": 0.5, "ledgers": 0.5}
 DRAWS: dict[str, Callable[[Random], Any]] = {
     "story": partial(told, steps=2),
@@ -92,7 +106,9 @@ def test_mixtures_show_training_questions_only(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("reading", [False, True])
 def test_examples_end_right(reading: bool) -> None:
     """The boxed answer is what the thought states last, unless it was cut before it stated anything."""
-    whole = [each for each in examples(replace(MIXED, drills=0.0, reading=reading), 300) if each[-2].weight]
+    whole = [
+        each for each in examples(replace(MIXED, drills=0.0, lookups=0.0, reading=reading), 300) if each[-2].weight
+    ]
     assert len(whole) > 200
     for each in whole:
         _, thought, final = parts(each)
@@ -221,3 +237,18 @@ def test_probes_ask_development_questions(monkeypatch: pytest.MonkeyPatch) -> No
         assert len(whole) == (6 if name in named else 12)
         assert all(any(segment.weight for segment in each) for each in whole)
         assert all(all(step_ok(text(each))) for each in whole if name not in ("clues", "chains", "choices"))
+
+
+def test_lookups_are_right() -> None:
+    """The letter of a name is the one that stands before it."""
+    found = Counter()
+    for seed in range(20):
+        whole = lookup(Random(seed))
+        shown = text(whole)
+        for listed, asked in re.findall(r"(\(A\) .*)\n((?:So \w+: [A-D]\.\n)+)", shown):
+            letters = {name: letter for letter, name in re.findall(r"\(([A-D])\) (\w+)", listed)}
+            said = dict(re.findall(r"So (\w+): ([A-D])", asked))
+            assert said == letters
+            found.update(said.values())
+        assert {each.text for each in whole if each.weight} <= {" A", " B", " C", " D"}
+    assert min(found.values()) > 50

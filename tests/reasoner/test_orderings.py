@@ -10,6 +10,7 @@ import pytest
 
 from reasoner.examples import CLOSED, Example, answer, prompt, text
 from reasoner.ordering_thoughts import (
+    WEIGHTS,
     Slip,
     Where,
     chain_probe,
@@ -278,8 +279,7 @@ def test_number_of_checks(checks: int | None) -> None:
         for words in (text(slipping), text(right)):
             passes.add(sum(line in CHECKS for line in words.splitlines()))
             assert re.search(rf"(: |Yes, |No, ){puzzle.answer}\.\n$", words)
-        assert len(right) == 1
-        assert right[0].weight == 1.0
+        assert [segment.weight for segment in right] == [1.0, WEIGHTS["choice"], 1.0]
         assert all(step_ok(text(right), puzzle))
     assert passes == ({0, 1, 2, 3} if checks is None else {checks})
 
