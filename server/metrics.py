@@ -57,8 +57,8 @@ _ABORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 class TokenFates:
     """Where the tokens of one program went, summed over its samples.
 
-    `selected`: of the sample that became the answer; `discarded`: of finished samples that did not; `aborted`: made
-    before an abort arrived; `prompt`: read, once per sample, cached or not; `saved`: an estimate of what running every
+    `selected`: of the sample that became the answer; `discarded`: of finished samples that did not; `aborted`: read
+    of samples before they were aborted (the engine had made a few more); `prompt`: read, once per sample, cached or not; `saved`: an estimate of what running every
     planned sample to its end would have added.
     """
 
@@ -278,9 +278,12 @@ class Metrics:
         """A sample's upstream call was opened."""
         self._samples_in_flight.labels(backend).inc()
 
-    def sample_ended(self, model: str, backend: str, outcome: str, seconds: float) -> None:
-        """A sample left its backend, by one of `Outcome`, `seconds` after `sample_started`."""
+    def sample_left(self, backend: str) -> None:
+        """Its upstream call is over, and with it the slot; reading the answer may take longer."""
         self._samples_in_flight.labels(backend).dec()
+
+    def sample_ended(self, model: str, backend: str, outcome: str, seconds: float) -> None:
+        """A sample is done with, by one of `Outcome`; it left its backend `seconds` after `sample_started`."""
         self._samples.labels(self._model(model), backend, outcome).inc()
         self._sample_seconds.labels(backend).observe(seconds)
 
