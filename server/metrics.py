@@ -58,8 +58,8 @@ class TokenFates:
     """Where the tokens of one program went, summed over its samples.
 
     `selected`: of the sample that became the answer; `discarded`: of finished samples that did not; `aborted`: read
-    of samples before they were aborted (the engine had made a few more); `prompt`: read, once per sample, cached or not; `saved`: an estimate of what running every
-    planned sample to its end would have added.
+    of samples before they were aborted (the engine had made a few more); `prompt`: read, once per sample, cached or
+    not; `saved`: an estimate of what running every planned sample to its end would have added.
     """
 
     selected: int = 0
