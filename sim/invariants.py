@@ -122,7 +122,8 @@ class Invariants:
                 self._fairness[gateway.name] = Fairness(self.arrivals, self._policy.weights, self._share, reserved)
         try:
             kept = self._reserved[gateway.name].watch(gateway, event, commands) if reserved else ()
-            self._patience[gateway.name].watch(gateway, event, commands, kept)
+            moved = self._patience[gateway.name].watch(gateway, event, commands, kept)
+            self._touched += [(gateway, name) for name in moved]
         except Violation as violation:  # somebody is in the middle of something: it is raised when the event is over
             self._found = violation
         if gateway.name in self._fairness:
