@@ -85,6 +85,15 @@ class BackendSettings(_Frozen):
             raise ValueError("port 0 cannot be called")
         return url
 
+    @field_validator("api_key")
+    @classmethod
+    def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
+        """A header carries it; it is a secret, and therefore not repeated."""
+        text = "" if key is None else key.get_secret_value()
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("must be of printable ASCII characters")
+        return key
+
     @field_validator("metrics_path")
     @classmethod
     def _path(cls, path: str | None) -> str | None:

@@ -32,6 +32,7 @@ def served(url: str) -> dict:
         ("default_budget = 'bogus'\n" + SOUND, "default_budget: Input should be 'off', 'low'"),
         (BACKEND + "slots = 0\n" + MODEL, "backends.0.slots: Input should be greater than or equal to 1"),
         (BACKEND + "idle_seconds = inf\n" + MODEL, "backends.0.idle_seconds: Input should be a finite number"),
+        (BACKEND + 'api_key = "a\\nb"\n' + MODEL, "backends.0.api_key: must be of printable ASCII characters"),
         (BACKEND + "surprise = 1\n" + MODEL, "backends.0.surprise: unknown setting"),
         (SOUND + "[limits]\nmax_samples = 0\n", "limits.max_samples: Input should be greater than or equal to 1"),
         (SOUND + "[presets.hihg]\nmax_samples = 1\n", "presets.hihg: there is no such preset; there is low, medium"),
