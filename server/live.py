@@ -366,6 +366,7 @@ class LiveProgram:
     def _close(self, attempt: Attempt) -> None:
         attempt.closed = self._host.clock()
         self._upstream.leave(attempt.closed)
+        self._host.metrics.sample_left(attempt.backend.name)
 
     def _over(self, record: Record) -> None:
         """Nothing of this request runs or waits any more."""

@@ -21,6 +21,7 @@ def one_round(metrics: Metrics) -> None:
     """Programs, samples and troubles of every kind the gateway counts."""
     for backend, outcome in (("small", "finished"), ("small", "aborted"), ("large", "truncated"), ("large", "failed")):
         metrics.sample_started(backend)
+        metrics.sample_left(backend)
         metrics.sample_ended("reasoner", backend, outcome, 0.4)
         metrics.sample_aborted_closed(backend, 0.004)
         metrics.backend_up(backend, True)

@@ -135,6 +135,8 @@ def test_a_sample_leaves_its_backend_once(metrics):
     """A sample is in flight between start and end, and counted by how it left."""
     metrics.sample_started("b")
     metrics.sample_started("b")
+    metrics.sample_left("b")
+    assert value(metrics, "quorate_samples_in_flight", backend="b") == 1
     metrics.sample_ended("m", "b", "aborted", 0.25)
     metrics.sample_aborted_closed("b", 0.003)
     assert value(metrics, "quorate_samples_in_flight", backend="b") == 1
