@@ -146,6 +146,20 @@ class PressureShared:
 
 
 @dataclass(frozen=True, slots=True)
+class DemandShared:
+    """What other replicas have and want of these backends: slots, and requests that wait and run, by tenant.
+
+    `rest` is the weight of those that are not named (`scheduler.wants.REST`).
+    """
+
+    backends: tuple[str, ...]
+    slots: int
+    waiting: Mapping[str, int]
+    running: Mapping[str, int]
+    rest: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed. The driver says so a few times a second."""
 
@@ -220,6 +234,7 @@ Event = (
     | SlotsLeased
     | TenantServed
     | PressureShared
+    | DemandShared
     | Tick
 )
 Command = Start | Cancel | Fail | Refuse | Halt | Widen
@@ -240,6 +255,7 @@ EVENTS: Mapping[str, type[Event]] = {
         SlotsLeased,
         TenantServed,
         PressureShared,
+        DemandShared,
         Tick,
     )
 }

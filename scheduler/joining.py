@@ -1,10 +1,14 @@
 """Between a scheduler and the store that replicas share: what is reported, and what the answer means for it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from scheduler.events import Event, PressureShared, SlotsLeased, TenantServed
+from scheduler.crowding import counts
+from scheduler.events import DemandShared, Event, PressureShared, SlotsLeased, TenantServed
+from scheduler.place import Place
 from scheduler.scheduler import Scheduler
-from scheduler.sharing import LARGEST, Grants, Load, Pressure, Report
+from scheduler.sharing import Grants, Load, Pressure, Report
+from scheduler.wants import LARGEST, REST, Wants, wanted
 
 JOINT = "+"
 """How the backends of a pool are called together."""
@@ -26,15 +30,10 @@ class Joined:
         for backends, queue in self._scheduler.queues.items():
             pool = JOINT.join(backends)
             served[pool] = queue.take_served()
-            pressures[pool] = Pressure(queue.pressure, min(LARGEST, queue.waiting + queue.in_flight))
-        loads = {
-            name: Load(
-                min(LARGEST, place.capacity.slots),
-                min(LARGEST, self._scheduler.demand(name)),
-                min(LARGEST, place.running),
-            )
-            for name, place in self._scheduler.places.items()
-        }
+            tenants = wanted(*counts(queue.programs), self._scheduler.policy.weights)
+            slots = min(LARGEST, self._scheduler.slots(backends))
+            pressures[pool] = Pressure(queue.pressure, demanded(tenants), slots, tenants)
+        loads = {name: self._load(place) for name, place in self._scheduler.places.items()}
         return Report(loads, served, pressures, frozenset(down))
 
     def news(self, grants: Grants) -> Iterator[Event]:
@@ -45,9 +44,29 @@ class Joined:
         for pool, pressed in grants.prices.items():
             if pool in pools:
                 yield PressureShared(pools[pool], pressed)
+        for pool, others in grants.others.items():
+            if pool in pools:
+                waiting = {name: want.waiting for name, want in others.tenants.items()}
+                running = {name: want.running for name, want in others.tenants.items()}
+                rest = others.tenants[REST].weight if REST in others.tenants else 1.0
+                yield DemandShared(pools[pool], others.slots, waiting, running, rest)
         for pool, tenants in grants.served.items():
             if pool in pools:
                 yield from self._served(pool, pools[pool], tenants, grants.own.get(pool, {}))
+
+    def _load(self, place: Place) -> Load:
+        """What runs on a backend, and its part of what waits, by tenant, rounded up."""
+        waiting, running = Counter[str](), Counter[str]()
+        for backends, queue in self._scheduler.queues.items():
+            if place.name in backends:
+                for program in queue.programs:
+                    tenant = program.asked.tenant
+                    attempts = (each for tries in program.running.values() for each in tries.values())
+                    running[tenant] += sum(each.backend == place.name for each in attempts)
+                for tenant, count in queue.waiting_by_tenant().items():
+                    waiting[tenant] += -(-count // len(backends))
+        tenants = wanted(waiting, running, self._scheduler.policy.weights)
+        return Load(min(LARGEST, place.capacity.slots), demanded(tenants), min(LARGEST, place.running), tenants)
 
     def _served(
         self, pool: str, backends: tuple[str, ...], totals: Mapping[str, int], own: Mapping[str, int]
@@ -59,3 +78,8 @@ class Joined:
             others = total - before.get(tenant, total) - own.get(tenant, 0)
             if others > 0:
                 yield TenantServed(backends, tenant, others)
+
+
+def demanded(tenants: Wants) -> int:
+    """Requests of all tenants."""
+    return min(LARGEST, sum(want.demand for want in tenants.values()))

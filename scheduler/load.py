@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator
 
 from core.types import NANOS
 from scheduler.crowding import burdens
-from scheduler.events import Command, Halt, Widen
+from scheduler.events import Command, DemandShared, Halt, PressureShared, Widen
 from scheduler.orders import marginal
 from scheduler.policy import Policy
 from scheduler.price import PATIENCE_SHARE, UNIT, Load, pressure, price, smoothed
 from scheduler.queue import Queue
 from scheduler.state import Program
+from scheduler.wants import REST, Want, Wants
 
 SHARED_FOR = 5 * NANOS
-"""How long the pressure that other replicas see counts."""
+"""How long counts what other replicas see and want."""
 IDLE = 0.5
 """Share of free slots from which on capacity is idle."""
 
@@ -24,6 +25,8 @@ class Loads:
         self._policy = policy
         self._at = 0
         self._shared = (0.0, -SHARED_FOR)
+        self._slots, self._others = 0, dict[str, Want]()
+        self._others_at = -SHARED_FOR
         self._span: float | None = None
         self._asked = 0.0
 
@@ -31,17 +34,29 @@ class Loads:
         """A program has so long until its deadline."""
         self._span = float(span) if self._span is None else self._span + 0.1 * (span - self._span)
 
-    def shared(self, pressed: float, now: int) -> None:
-        """What all replicas together see."""
-        self._shared = (pressed, now)
+    def shared(self, event: PressureShared | DemandShared, now: int) -> None:
+        """What all replicas together see, or the others have and want."""
+        match event:
+            case PressureShared(pressure=pressed):
+                self._shared = (pressed, now)
+            case DemandShared(_, slots, waiting, running, rest):
+                self._slots, self._others_at = slots, now
+                self._others = {
+                    name: Want(waiting.get(name, 0), running.get(name, 0), rest if name == REST else 1.0)
+                    for name in {**waiting, **running}
+                }
 
     def update(self, queue: Queue, slots: int, kv_usage: float | None, now: int) -> None:
-        """Look at the queue, and set its pressure and price."""
-        seen = pressure(Load(queue.waiting / max(1, slots), queue.service, self.patience(queue.service), kv_usage))
+        """Look at the queue, and set its pressure and price: those of all replicas, as far as they are known."""
+        others: Wants = {}
+        if now - self._others_at < SHARED_FOR:
+            others, slots = self._others, slots + self._slots
+        waiting = queue.waiting + sum(want.waiting for want in others.values())
+        seen = pressure(Load(waiting / max(1, slots), queue.service, self.patience(queue.service), kv_usage))
         queue.pressure = smoothed(queue.pressure, seen, now - self._at, max(queue.service / 2, NANOS / 4))
         self._at = now
         shared, since = self._shared
-        queue.burdens = burdens(queue.programs, slots, self._policy.weights) if queue.waiting else {}
+        queue.burdens = burdens(queue.programs, slots, self._policy.weights, others) if waiting else {}
         queue.pressed = max(queue.pressure, shared) if now - since < SHARED_FOR else queue.pressure
         queue.price = price(queue.pressed)
 

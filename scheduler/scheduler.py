@@ -12,6 +12,7 @@ from scheduler.events import (
     BackendMeasured,
     Cancel,
     Command,
+    DemandShared,
     Event,
     Fail,
     Halt,
@@ -112,10 +113,10 @@ class Scheduler:
         """Programs that have arrived and not ended."""
         return len(self._programs)
 
-    def demand(self, backend: str) -> int:
-        """Requests that run on this backend, and its part of those that wait."""
-        waits = sum(-(-q.waiting // len(q.backends)) for q in self.queues.values() if backend in q.backends)
-        return self.places[backend].running + waits
+    def slots(self, backends: tuple[str, ...]) -> int:
+        """Slots that a queue may use, open to everybody."""
+        slots, kept = self._slots(self.queues[backends])
+        return slots - kept
 
     def reservations(self, backend: str) -> Mapping[str, tuple[int, int]]:
         """By tenant: slots of this backend that are reserved for it as it stands, and how many of them it uses."""
@@ -296,9 +297,9 @@ class Scheduler:
             case TenantServed(backends, tenant, tokens):
                 if backends in self.queues:
                     self.queues[backends].charge(tenant, tokens)
-            case PressureShared(backends, pressed):
+            case PressureShared(backends=backends) | DemandShared(backends=backends):
                 if backends in self.queues:
-                    self._loads[backends].shared(pressed, self._now)
+                    self._loads[backends].shared(event, self._now)
             case BackendMeasured() | BackendChecked() | BackendDrained() | SlotsLeased():
                 place = self.places.get(event.backend)
                 if place is not None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from scheduler.shares import charge, divide, grant
+from scheduler.wants import LARGEST as MOST
+from scheduler.wants import REST, Want, Wants, merged
 
-LARGEST = 10**6
+LARGEST = MOST
 """Slots and requests above this are no sensible figures; below it the arithmetic is exact in any language."""
 
 Tokens = Mapping[str, Mapping[str, int]]
@@ -19,30 +21,53 @@ Tokens = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One backend as a replica sees it: slots in all, requests that wait or run for it here, those that run."""
+    """One backend as a replica sees it: slots in all, requests that wait or run for it here, those that run.
+
+    `tenants`: whose these requests are; without them they are nobody's in particular.
+    """
 
     capacity: int
     demand: int = 0
     in_use: int = 0
+    tenants: Wants = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("capacity", "demand", "in_use"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name} must be from 0 to {LARGEST}, not {getattr(self, name)}")
 
+    @property
+    def wants(self) -> Wants:
+        """By whom what is wanted."""
+        return self.tenants or ({REST: Want(self.demand)} if self.demand else {})
+
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """How scarce a replica finds the slots of a pool, and the requests that wait or run for it there."""
+    """How scarce a replica finds the slots of a pool, and the requests that wait or run for it there.
+
+    `slots`: those that it may use itself, open to everybody. `tenants`: whose the requests are.
+    """
 
     value: float
     demand: int = 0
+    slots: int = 0
+    tenants: Wants = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (isfinite(self.value) and self.value >= 0):
             raise ValueError(f"value must be a finite number, 0 or more, not {self.value}")
-        if not 0 <= self.demand <= LARGEST:
-            raise ValueError(f"demand must be from 0 to {LARGEST}, not {self.demand}")
+        for name in ("demand", "slots"):
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name} must be from 0 to {LARGEST}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What the other replicas have and want of a pool together: slots, and requests by tenant."""
+
+    slots: int = 0
+    tenants: Wants = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +91,8 @@ class Grants:
     A tenant without a total has not been served for long: whoever orders by the totals lets it begin at the smallest
     one of its pool, as the store does. `down`: backends that another replica saw fail within the lease. `replicas`:
     those that live, as far as the store knows; 0: it was never reached. `settling`: the store began empty and still
-    learns who holds what, so that no grant rises. `own`: what of the growth of `served` since the last answer that was
+    learns who holds what, so that no grant rises. `others`: what the other replicas have and want of each pool that was
+    told of. `own`: what of the growth of `served` since the last answer that was
     heard is this replica's (`Member.take` says so, not the store).
     """
 
@@ -76,6 +102,7 @@ class Grants:
     down: frozenset[str] = frozenset()
     replicas: int = 1
     settling: bool = False
+    others: Mapping[str, Others] = field(default_factory=dict)
     own: Tokens = field(default_factory=dict)
 
 
@@ -270,6 +297,7 @@ class Shared:
             down=self._down(message.replica),
             replicas=len(self._members),
             settling=settling,
+            others={pool: self._others(message.replica, pool) for pool in message.pressures},
         )
 
     def leave(self, replica: str) -> None:
@@ -292,8 +320,8 @@ class Shared:
         """Capacity is the least that a live replica knows of: who learned that a backend takes less is right."""
         others = {name: seen for name, seen in self._members.items() if name != replica and backend in seen.loads}
         capacity = min([claim.load.capacity, *(seen.loads[backend].capacity for seen in others.values())])
-        demands = {name: seen.loads[backend].demand for name, seen in others.items()}
-        share = divide(capacity, {**demands, replica: claim.load.demand})[replica]
+        wants = {name: seen.loads[backend].wants for name, seen in others.items()}
+        share = divide(capacity, {**wants, replica: claim.load.wants})[replica]
         charges = [seen.charges[backend] for seen in others.values()]
         return grant(share, capacity, charges, held=claim.held if settling else None)
 
@@ -321,6 +349,17 @@ class Shared:
         """The mean of the live replicas' pressures, weighted by demand; an idle one counts as one request."""
         found = [self._members[name].pressures.get(pool) for name in sorted(self._members)]
         return weighted(pressure for pressure in found if pressure is not None)
+
+    def _others(self, replica: str, pool: str) -> Others:
+        """What the others told of a pool, in the order of their names."""
+        names = [name for name in sorted(self._members) if name != replica]
+        found = [self._members[name].pressures[pool] for name in names if pool in self._members[name].pressures]
+        waiting, running, weights = merged(each.tenants for each in found)
+        tenants = {
+            name: Want(min(LARGEST, waiting[name]), min(LARGEST, running[name]), weight)
+            for name, weight in weights.items()
+        }
+        return Others(sum(each.slots for each in found), tenants)
 
     def _down(self, replica: str) -> frozenset[str]:
         others = (seen.down for name, seen in self._members.items() if name != replica)

@@ -3,7 +3,7 @@
 -- (lease, keep: milliseconds; tenants). The answer is JSON. Times are those of this server.
 -- members: replica -> what was last heard of it (MessagePack); '' -> the store's clock and when it was last read.
 
-local HOUR = 3600000
+local HOUR, LARGEST, REST, PARTS = 3600000, 1000000, '*', 1000
 local message = cjson.decode(ARGV[1])
 local lease, keep, tenants = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local me = message.replica
@@ -33,24 +33,63 @@ local function by_value(map)
   return names
 end
 
--- scheduler/shares.py: _proportional
-local function proportional(capacity, wants)
-  local shares, rest = {}, {}
-  for name, want in pairs(wants) do rest[name] = want end
-  local fell = true
-  while fell do
-    local total, before = sum_of(rest), capacity
-    for _, name in ipairs(names_of(rest)) do
-      if before * rest[name] < total then
-        shares[name], rest[name], capacity = 1, nil, capacity - 1
-      end
+-- scheduler/wants.py: what several want together; a want is {waiting, running, weight}.
+local function merged(each)
+  local total = {}
+  for _, wants in ipairs(each) do
+    for tenant, want in pairs(wants) do
+      local sum = total[tenant] or {0, 0, 0}
+      local weight = tenant == REST and sum[3] + want[3] or math.max(sum[3], want[3])
+      total[tenant] = {sum[1] + want[1], sum[2] + want[2], weight}
     end
-    fell = capacity < before
   end
-  local total, left, remainders = sum_of(rest), capacity, {}
-  for name, want in pairs(rest) do
-    remainders[name] = math.fmod(capacity * want, total)
-    shares[name] = (capacity * want - remainders[name]) / total
+  return total
+end
+
+-- scheduler/wants.py: fill; and scheduler/shares.py: claims
+local function claims_of(capacity, wants)
+  local each, found, portions = {}, {}, {}
+  for place, name in ipairs(names_of(wants)) do each[place] = wants[name] end
+  local tenants = merged(each)
+  local rest, left, part = names_of(tenants), capacity, 0
+  while #rest > 0 do
+    local total, crowd = 0, {}
+    for _, tenant in ipairs(rest) do total = total + tenants[tenant][3] end
+    part = left / total
+    for _, tenant in ipairs(rest) do
+      local demand = tenants[tenant][1] + tenants[tenant][2]
+      if demand <= part * tenants[tenant][3] then left = left - demand else crowd[#crowd + 1] = tenant end
+    end
+    if #crowd == #rest then break end
+    rest = crowd
+  end
+  for _, tenant in ipairs(rest) do
+    portions[tenant] = part * tenants[tenant][3] / (tenants[tenant][1] + tenants[tenant][2])
+  end
+  for name, own in pairs(wants) do
+    local claim = 0
+    for _, tenant in ipairs(names_of(own)) do
+      claim = claim + (own[tenant][1] + own[tenant][2]) * (portions[tenant] or 1)
+    end
+    found[name] = math.floor(claim * PARTS + 0.5)
+  end
+  return found
+end
+
+-- scheduler/shares.py: _short and _proportional
+local function short(capacity, wants)
+  local shares, rest, claims, fell = {}, {}, {}, true
+  for name, own in pairs(wants) do rest[name] = own end
+  while fell do
+    claims, fell = claims_of(capacity, rest), false
+    for name, claim in pairs(claims) do
+      if claim < PARTS then shares[name], rest[name], capacity, fell = 1, nil, capacity - 1, true end
+    end
+  end
+  local total, left, remainders = sum_of(claims), capacity, {}
+  for name, claim in pairs(claims) do
+    remainders[name] = math.fmod(capacity * claim, total)
+    shares[name] = (capacity * claim - remainders[name]) / total
     left = left - shares[name]
   end
   local first = by_value(remainders)
@@ -59,18 +98,21 @@ local function proportional(capacity, wants)
 end
 
 -- scheduler/shares.py: divide
-local function divide(capacity, demands)
-  local names, shares, wants = names_of(demands), {}, {}
+local function divide(capacity, wants)
+  local names, shares, demands, spare = names_of(wants), {}, {}, capacity
+  for name, own in pairs(wants) do
+    demands[name] = 0
+    for _, want in pairs(own) do demands[name] = demands[name] + want[1] + want[2] end
+    spare = spare - math.max(1, demands[name])
+  end
   if capacity < #names then
     for place, name in ipairs(by_value(demands)) do shares[name] = place <= capacity and 1 or 0 end
     return shares
   end
-  for name, demand in pairs(demands) do wants[name] = math.max(1, demand) end
-  local spare = capacity - sum_of(wants)
-  if spare < 0 then return proportional(capacity, wants) end
+  if spare < 0 then return short(capacity, wants) end
   local larger = math.fmod(spare, #names)
   for place, name in ipairs(names) do
-    shares[name] = wants[name] + (spare - larger) / #names + (place <= larger and 1 or 0)
+    shares[name] = math.max(1, demands[name]) + (spare - larger) / #names + (place <= larger and 1 or 0)
   end
   return shares
 end
@@ -98,25 +140,32 @@ if before and before.sequence >= message.sequence then
   return cjson.encode({sequence = message.sequence, now = now, late = true})
 end
 
+-- scheduler/sharing.py: Load.wants; replicas of before told no tenants.
+local function wants_of(load)
+  if next(load.tenants or {}) then return load.tenants end
+  return load.demand > 0 and {[REST] = {load.demand, 0, 1}} or {}
+end
+
 -- What this replica may have, and what it may be using at most.
 local settling, slots, claims = clock.at < lease, {}, {}
 for backend, claim in pairs(message.claims) do
-  local capacity, others, demands = claim.capacity, 0, {}
+  local capacity, others, wants = claim.capacity, 0, {}
   for name, seen in pairs(members) do
     local load = name ~= me and seen.claims[backend]
     if load then
       capacity = math.min(capacity, load.capacity)
       others = others + load.charge
-      demands[name] = load.demand
+      wants[name] = wants_of(load)
     end
   end
-  demands[me] = claim.demand
-  local granted = math.min(divide(capacity, demands)[me], math.max(0, capacity - others))
+  wants[me] = wants_of(claim)
+  local granted = math.min(divide(capacity, wants)[me], math.max(0, capacity - others))
   if settling then granted = math.min(granted, claim.held) end
   slots[backend] = granted
   claims[backend] = {
     capacity = claim.capacity,
     demand = claim.demand,
+    tenants = claim.tenants,
     charge = math.max(granted, claim.held, claim.in_use),
   }
 end
@@ -172,10 +221,10 @@ if message.batch > tonumber(redis.call('GET', KEYS[4]) or 0) then
 end
 
 -- What the others say.
-local prices, down = {}, {}
+local prices, others, down = {}, {}, {}
 local names = names_of(members)
 for pool in pairs(message.pressures) do
-  local top, bottom = 0, 0
+  local top, bottom, slots_of_others, each = 0, 0, 0, {}
   for _, name in ipairs(names) do
     local pressure = members[name].pressures[pool]
     if pressure then
@@ -183,6 +232,15 @@ for pool in pairs(message.pressures) do
       top = top + weight * pressure.value
       bottom = bottom + weight
     end
+    if pressure and name ~= me then
+      slots_of_others = slots_of_others + (pressure.slots or 0)
+      each[#each + 1] = pressure.tenants or {}
+    end
+  end
+  others[pool] = {slots = slots_of_others, tenants = merged(each)}
+  for _, want in pairs(others[pool].tenants) do
+    want[1], want[2] = math.min(LARGEST, want[1]), math.min(LARGEST, want[2])
+    want[3] = string.format('%.17g', want[3])
   end
   prices[pool] = string.format('%.17g', top / bottom)
 end
@@ -193,5 +251,5 @@ for _, name in ipairs(names) do
 end
 return cjson.encode({
   sequence = message.sequence, now = now, slots = slots, served = totals, prices = prices, down = down,
-  replicas = #names, settling = settling,
+  replicas = #names, settling = settling, others = others,
 })

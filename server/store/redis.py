@@ -32,7 +32,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from scheduler.sharing import Grants, Member, Message, Report, Terms, alone, label, unlabel
+from scheduler.sharing import Grants, Member, Message, Others, Report, Terms, alone, label, unlabel
+from scheduler.wants import Want, Wants
 from server.store.base import StoreError
 
 SCRIPT = Path(__file__).with_name("exchange.lua")
@@ -127,6 +128,7 @@ def encode(message: Message) -> bytes:
                     "capacity": claim.load.capacity,
                     "demand": claim.load.demand,
                     "in_use": claim.load.in_use,
+                    "tenants": _listed(claim.load.tenants),
                     "held": claim.held,
                 }
                 for name, claim in message.claims.items()
@@ -135,10 +137,27 @@ def encode(message: Message) -> bytes:
             "served": {
                 label(pool, tenant): count for pool, each in message.served.items() for tenant, count in each.items()
             },
-            "pressures": message.pressures,
+            "pressures": {
+                pool: {
+                    "value": pressure.value,
+                    "demand": pressure.demand,
+                    "slots": pressure.slots,
+                    "tenants": _listed(pressure.tenants),
+                }
+                for pool, pressure in message.pressures.items()
+            },
             "down": sorted(message.down),
         }
     )
+
+
+def _listed(tenants: Wants) -> dict[str, tuple[int, int, float]]:
+    return {name: (want.waiting, want.running, want.weight) for name, want in tenants.items()}
+
+
+def _others(told: Mapping[str, Any]) -> Others:
+    wants = {name: Want(int(each[0]), int(each[1]), float(each[2])) for name, each in told["tenants"].items()}
+    return Others(int(told["slots"]), wants)
 
 
 def decode(reply: Mapping[str, Any]) -> Grants:
@@ -154,4 +173,5 @@ def decode(reply: Mapping[str, Any]) -> Grants:
         down=frozenset(reply["down"]),
         replicas=int(reply["replicas"]),
         settling=reply["settling"],
+        others={pool: _others(told) for pool, told in reply["others"].items()},
     )

@@ -12,6 +12,7 @@ from scheduler.events import (
     BackendChecked,
     BackendDrained,
     BackendMeasured,
+    DemandShared,
     Event,
     PressureShared,
     ProgramArrived,
@@ -37,6 +38,7 @@ BACKENDS = st.sampled_from([("one",), ("two",), ("one", "two")])
 BACKEND = st.sampled_from(["one", "two", "gone"])
 TENANTS = st.sampled_from(["", "ada", "bob"])
 TOKENS = st.integers(0, 500)
+WANTED = st.dictionaries(st.sampled_from(["ada", "cid", "*"]), st.integers(0, 50))
 SHARES = st.none() | st.floats(0, 1)
 
 ARRIVED = st.builds(
@@ -62,6 +64,7 @@ NEWS = st.one_of(
     st.builds(SlotsLeased, BACKEND, st.integers(0, 3)),
     st.builds(TenantServed, BACKENDS, TENANTS, TOKENS),
     st.builds(PressureShared, BACKENDS, st.floats(0, 10)),
+    st.builds(DemandShared, BACKENDS, st.integers(0, 20), WANTED, WANTED, st.floats(0.1, 10)),
 )
 OVER = st.builds(ProgramEnded, PROGRAMS)
 

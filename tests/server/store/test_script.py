@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler.shares import divide
 from scheduler.sharing import Grants, Load, Member, Message, Pressure, Report, Shared, Terms
+from scheduler.wants import LARGEST, NAMED, REST, Want
 from server.store.redis import SCRIPT, decode, encode, keys
 
 TERMS = Terms(lease=400, keep=900, tenants=4)
@@ -19,14 +21,27 @@ GAPS = (0, 1, 7, 50, TERMS.period, TERMS.period, TERMS.period, 2 * TERMS.period,
 """Milliseconds between two messages; whole periods meet the ends of leases and verdicts exactly."""
 
 
+def drawn_tenants(chance: Random) -> dict[str, Want]:
+    """None, a few, or all, with weights that floats do not add up exactly."""
+    names = chance.sample((*TENANTS, REST), chance.choice([0, 0, 1, 3, 7]))
+    weights = (1.0, 1.0, 3.0, 0.1, 1 / 3, chance.uniform(1e-6, 1e6))
+    return {name: Want(chance.randint(0, 20), chance.randint(0, 20), chance.choice(weights)) for name in names}
+
+
 def drawn_report(chance: Random) -> Report:
     """Loads of one backend mostly, so that replicas meet there; now and then everything else."""
     backends = {"e", *chance.sample(BACKENDS, chance.choice([0, 0, 1, 2]))} - {chance.choice(["", "e", "f"])}
     pools = chance.sample(POOLS, chance.choice([0, 1, 2]))
     return Report(
-        {name: Load(chance.randint(0, 30), chance.randint(0, 40), chance.randint(0, 9)) for name in backends},
+        {
+            name: Load(chance.randint(0, 30), chance.randint(0, 40), chance.randint(0, 9), drawn_tenants(chance))
+            for name in backends
+        },
         {pool: {tenant: chance.randint(0, 10**9) for tenant in chance.sample(TENANTS, 2)} for pool in pools},
-        {pool: Pressure(chance.uniform(0, 100), chance.randint(0, 9)) for pool in pools},
+        {
+            pool: Pressure(chance.uniform(0, 100), chance.randint(0, 9), chance.randint(0, 30), drawn_tenants(chance))
+            for pool in pools
+        },
         frozenset(chance.sample(BACKENDS, chance.choice([0, 0, 1, 2]))),
     )
 
@@ -112,6 +127,49 @@ def test_large_figures_are_divided_exactly(redis_server, capacity):
                 pair.now += TERMS.period // 5
                 pair.exchange(name, Report({"e": Load(capacity, demand, 0)}))
         assert sum(member.held["e"] for member in pair.members.values()) == capacity
+
+
+def test_large_figures_of_many_tenants_are_shared_alike(redis_server):
+    """As many as a replica names, and the rest, at several replicas; what others want is cut at what is sensible."""
+    chance = Random(3)
+    with redis_server.client() as client:
+        pair = Pair(client)
+        for number in range(20):
+            names = [REST, *(f"t{n}" for n in chance.sample(range(60), NAMED))]
+            wants = {name: Want(chance.randint(0, LARGEST), 0, chance.choice([1e-6, 1.0, 1e6])) for name in names}
+            pair.now += TERMS.period // 5
+            report = Report({"e": Load(999_983, LARGEST, 0, wants)}, pressures={"p": Pressure(1.0, 1, 9, wants)})
+            pair.exchange("abcd"[number % 4], report)
+        pair.now += 1
+        grants = pair.send(pair.members["a"].tell(report))
+        assert grants is not None
+        assert max(want.waiting for want in grants.others["p"].tenants.values()) == LARGEST
+        assert grants.others["p"].slots == 27
+
+
+def test_a_replica_of_before_told_no_tenants(redis_server):
+    """While gateways are replaced one by one: what an older one wants is nobody's in particular."""
+    with redis_server.client() as client:
+        pair = Pair(client)
+        for _ in range(10):
+            pair.now += TERMS.period
+            for name, demand in (("old", 40), ("new", 20)):
+                wants = {"ann": Want(20)} if name == "new" else {}
+                message = pair.members.setdefault(name, Member(name, TERMS)).tell(
+                    Report({"e": Load(30, demand, 0, wants)}, pressures={"p": Pressure(0.5)})
+                )
+                text = orjson.loads(encode(message))
+                if name == "old":
+                    del (
+                        text["claims"]["e"]["tenants"],
+                        text["pressures"]["p"]["tenants"],
+                        text["pressures"]["p"]["slots"],
+                    )
+                seconds, micros = divmod(pair.now, 1000)
+                args = (orjson.dumps(text), TERMS.lease, TERMS.keep, TERMS.tenants, seconds, micros * 1000)
+                pair.members[name].take(decode(orjson.loads(pair.script(keys=keys("test", name), args=args))))
+        held = {name: member.held["e"] for name, member in pair.members.items()}
+        assert held == divide(30, {"old": {REST: Want(40)}, "new": {"ann": Want(20)}}) == {"old": 15, "new": 15}
 
 
 def test_everything_lies_under_one_tag_and_goes_by_itself(redis_server):
