@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from reasoner import ordering_thoughts, orderings, stories, task
+from reasoner import ordering_thoughts, orderings, plots, stories, task
 from reasoner.examples import Example, Segment, prompt
 from reasoner.questions import Split, split_of, split_of_key
 from reasoner.thoughts import Change, Sum, calculated, cut, example, probing
@@ -111,10 +111,10 @@ def _split(drawn: object) -> Split:
 def told(dice: Random, *, steps: int, reading: bool = False) -> stories.Story:
     """A story of so many steps; long ones, and those to learn reading from, have larger numbers."""
     if reading:
-        scales = {stories.Scale(40, 99): 3, stories.Scale(70, 150): 2, stories.Scale(400, 999): 2}
-        scale = chosen(dice, {**scales, stories.Scale(900, 4000): 3.0})
+        scales = {plots.Scale(40, 99): 3, plots.Scale(70, 150): 2, plots.Scale(400, 999): 2}
+        scale = chosen(dice, {**scales, plots.Scale(900, 4000): 3.0})
     else:
-        scale = chosen(dice, {stories.Scale(20, 60): 2, stories.Scale(40, 99): 4, stories.Scale(70, 150): 1.0 + steps})
+        scale = chosen(dice, {plots.Scale(20, 60): 2, plots.Scale(40, 99): 4, plots.Scale(70, 150): 1.0 + steps})
     return stories.draw(dice, steps, scale)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from reasoner import orderings, questions, stories
+from reasoner import orderings, plots, questions, stories
 from reasoner.questions import ALL_BINS, Split, split_of_key
 from reasoner.task import Problem, final_answer
 
@@ -134,7 +134,7 @@ def draw(rng: random.Random, bin_: str) -> Question:
     if bin_ in orderings.BINS:
         return of_puzzle(orderings.draw(rng, bin_))
     steps = STEPS[bin_]
-    scales = {stories.Scale(20, 60): 2, stories.Scale(40, 99): 4, stories.Scale(70, 150): 1 + steps}
+    scales = {plots.Scale(20, 60): 2, plots.Scale(40, 99): 4, plots.Scale(70, 150): 1 + steps}
     scale = rng.choices(list(scales), list(scales.values()))[0]
     return of_story(stories.draw(rng, steps, scale), bin_)
 

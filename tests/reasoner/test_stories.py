@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.numbers import spelled
-from reasoner.stories import ENDS, SECOND, SHARES, STARTS, Scale, draw, plotted, wording
+from reasoner.plots import ENDS, SECOND, SHARES, STARTS, Scale, plotted
+from reasoner.stories import draw
+from reasoner.telling import wording
 from reasoner.thoughts import SIGNS, calculated
 
 SEEDS = st.integers(0, 2**32)

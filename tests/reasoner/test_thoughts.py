@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.examples import CLOSED, Segment, answer, prompt, text
-from reasoner.stories import Scale, plotted
+from reasoner.plots import Scale, plotted
 from reasoner.task import step_ok
 from reasoner.thoughts import (
     CHECKS,
