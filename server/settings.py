@@ -14,7 +14,7 @@ from core.errors import InvalidRequest
 from core.types import YEAR
 from scheduler.orders import order_named
 from scheduler.policy import SHORTEST
-from scheduler.sharing import LARGEST
+from scheduler.wants import LARGEST
 from server.mistakes import sentence
 from server.options import chosen
 from server.schemas import MAX_SAMPLES, MAX_TOKENS, BudgetObject, BudgetSpelling

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from core.errors import InvalidKey
 from scheduler.policy import HEAVIEST, LIGHTEST
-from scheduler.sharing import LARGEST
+from scheduler.wants import LARGEST
 from server.scheduling_metrics import OTHER
 from server.schemas import BudgetSpelling
 

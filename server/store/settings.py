@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from scheduler.sharing import LARGEST
+from scheduler.wants import LARGEST
 
 
 class StoreSettings(BaseModel):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from core.types import YEAR
-from scheduler.sharing import LARGEST
+from scheduler.wants import LARGEST
 from server.settings import DEMO, Settings, SettingsError, load, make
 
 BACKEND = '[[backends]]\nname = "b"\nurl = "http://127.0.0.1:9/v1"\n'
