@@ -288,7 +288,7 @@ class Queue:
 
 def _again(program: Program) -> bool:
     """Whether a request waits that had its turn, and hangs or has failed."""
-    return next(iter(program.waiting.values())) < 0
+    return next(iter(program.waiting.values()), 0) < 0
 
 
 def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[tuple[Ranking[str], int]]:
