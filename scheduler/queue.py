@@ -121,7 +121,7 @@ class Queue:
 
     def advance(self, program: Program, index: int) -> None:
         """A request, perhaps one that runs, is to be tried again, before all others of its program."""
-        program.waiting = {index: -1, **program.waiting}
+        program.waiting, program.again = {index: -1, **program.waiting}, True
         self.add(1)
 
     def withdraw(self, program: Program, index: int) -> None:
@@ -288,7 +288,7 @@ class Queue:
 
 def _again(program: Program) -> bool:
     """Whether a request waits that had its turn, and hangs or has failed."""
-    return next(iter(program.waiting.values()), 0) < 0
+    return program.again and next(iter(program.waiting.values()), 0) < 0
 
 
 def _first_of(group: _Class, most: int, among: Collection[str] | None) -> Iterator[tuple[Ranking[str], int]]:

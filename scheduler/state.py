@@ -35,6 +35,8 @@ class Program:
     tokens: int = 0
     in_flight: int = 0
     halted: bool = False
+    again: bool = False
+    """Whether a request was to be tried again, now or before."""
     home: str | None = None
     hungry_since: int | None = None
     waiting: dict[int, int] = field(default_factory=dict)
