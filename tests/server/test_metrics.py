@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.calibration import Profile
 from core.drift import Drifted
+from server.answers import AnswerReader
+from server.gateway import make_metrics
 from server.metrics import OTHER, Metrics, TokenFates
 
 
@@ -239,3 +241,28 @@ def test_a_refused_request_is_an_error_but_never_was_a_program(metrics):
     metrics.refused("m", "invalid_request_error", 400)
     assert value(metrics, "quorate_program_errors_total", model="m", type="invalid_request_error", status="400") == 1
     assert value(metrics, "quorate_programs_in_flight") == 0
+
+
+def test_an_answer_that_is_being_read_is_at_no_backend(gateway, scripted, monkeypatch):
+    """Its slot is another sample's already: when the last of them is read, none is in flight."""
+    made, seen = [], []
+    read = AnswerReader.read
+
+    def kept(settings):
+        made.append(make_metrics(settings))
+        return made[-1]
+
+    async def looked(self, *args):
+        seen.append(value(made[0], "quorate_samples_in_flight", backend="scripted"))
+        return await read(self, *args)
+
+    monkeypatch.setattr("server.gateway.make_metrics", kept)
+    monkeypatch.setattr(AnswerReader, "read", looked)
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "2 + 2?"}],
+        "compute_budget": {"max_samples": 3, "strategy": "self_consistency"},
+    }
+    assert gateway(scripted("So \\boxed{4}.")).post("/v1/chat/completions", json=body).status_code == 200
+    assert seen
+    assert seen[-1] == 0

@@ -385,3 +385,41 @@ def _struck(strategy, seed, faults, replicas, limit):
         assert ledger.started == sum(ledger.outcomes.values())
         assert ledger.completion_tokens == ledger.total.completion
     return [(p.name, p.ended, p.answer, str(p.error), p.ledger.usage, p.ledger.lost) for p in ended]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_flood_at_one_replica_is_no_load_of_another_tenants(mixed):
+    """The light one's answers are never cut, whether or not it asks where the flood does; the flood's are."""
+
+    def votes(request):
+        return sampled(100, dice(1, request.program, request.index).choice("aab"))
+
+    cluster = Cluster(
+        votes,
+        {"e0": engine(seats=16)},
+        slots=16,
+        replicas=2,
+        store=SimulatedStore(),
+        policy=Policy(patience_seconds=1.0),
+        tick=NANOS // 4,
+    )
+    flood = [
+        Arrival(f"f{n}", self_consistency, budget=Budget(8), at=n * NANOS // 8, backend="e0", tenant="flood")
+        for n in range(240)
+    ]
+    light = [
+        Arrival(
+            f"l{n}",
+            self_consistency,
+            budget=Budget(4),
+            at=(8 + 2 * n) * NANOS,
+            backend="e0",
+            tenant="light",
+            gateway=0 if mixed else 1,
+        )
+        for n in range(10)
+    ]
+    ended = cluster.run(*flood, *light)
+    reasons = {tenant: {p.answer.stop_reason for p in ended if p.name[0] == tenant} for tenant in "fl"}
+    assert StopReason.LOAD in reasons["f"]
+    assert StopReason.LOAD not in reasons["l"]
