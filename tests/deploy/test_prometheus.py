@@ -84,6 +84,7 @@ def page() -> Iterator[str]:
     metrics.serve("reasoner", "large")
     metrics.calibration.watch("school")
     metrics.scheduling.serve(pools=[("small", "large")], slots={"small": 16, "large": 16}, tenants=["school"])
+    metrics.scheduling.reserved("small", "school", 4, 1)
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
