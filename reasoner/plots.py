@@ -116,7 +116,7 @@ def _change(dice: Random, kind: str, count: int, scale: Scale, group: str) -> Ch
 
 
 def fitting(dice: Random, kind: str, count: int, scale: Scale, *, halves: bool) -> Change | None:
-    """A change of this kind that keeps the count between 1 and the scale; None where there is none. `halves`: only those."""
+    """A change of this kind that keeps the count between 1 and the scale, if there is one; `halves`: divided by 2."""
     room = scale.value - count
     match kind:
         case "add" if room >= 2:

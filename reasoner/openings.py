@@ -1,0 +1,126 @@
+"""How scenes open: each function says the first count and the changes that its opening holds, and how it is asked."""
+
+from collections.abc import Callable, Mapping
+
+from reasoner import listings
+from reasoner.casting import PEOPLE, Opened, cast, crowded, packed, subject, told
+from reasoner.grammar import they
+from reasoner.scenes import Scene
+from reasoner.voices import Voice, phrases
+
+
+def opened(voice: Voice, scene: Scene) -> Opened:
+    """The opening of a scene; it sets what the voice speaks of."""
+    return _OPENERS[scene.opening](voice, scene)
+
+
+def _person(voice: Voice, scene: Scene) -> Opened:
+    cast(voice)
+    return told(voice, "one", n=voice.number(scene.total.start)), "now"
+
+
+def _money(voice: Voice, scene: Scene) -> Opened:
+    voice.subject = subject(voice, voice.choice((*PEOPLE, "mine")))
+    voice.group, voice.item = (
+        "money",
+        voice.choice(("dollars", "dollars", "dollars", "euros", "pounds", "cents", "coins")),
+    )
+    return told(voice, "money", n=voice.number(scene.total.start)), "money"
+
+
+def _crowd(voice: Voice, scene: Scene) -> Opened:
+    crowded(voice)
+    return told(voice, "crowd", n=voice.number(scene.total.start)), "there"
+
+
+def _packs_crowd(voice: Voice, scene: Scene) -> Opened:
+    crowd = crowded(voice, units=True)
+    number, size = scene.total.packs or (0, 0)
+    fields = {"n": voice.number(number), "size": voice.number(size), "units": voice.choice(crowd["units"])}
+    return told(voice, "packs_crowd", **fields), "there"
+
+
+def _packs(voice: Voice, scene: Scene) -> Opened:
+    cast(voice)
+    array = {"baked": "packs_made", "flowers": "packs_flowers"}.get(voice.group, "packs")
+    if voice.dice.random() < 0.4:
+        array = "packs"
+    return told(voice, array, **packed(voice, scene)), "now" if scene.units else "sum"
+
+
+def _packs_kids(voice: Voice, scene: Scene) -> Opened:
+    cast(voice, people=True)
+    kid, kids = voice.word("kids")
+    sentences = told(voice, "packs_kids", **packed(voice, scene), kid=kid, kids=kids)
+    voice.subject = they(f"the {kids}")
+    return sentences, "now" if scene.units else "sum"
+
+
+def _two_packs(voice: Voice, scene: Scene) -> Opened:
+    cast(voice)
+    box = scene.total.changes[0]
+    other = {"m": voice.number(box.amount), "size2": voice.number(box.size)}
+    fields = packed(voice, scene)
+    packs2 = fields["packs"] if voice.dice.random() < 0.5 else voice.pack()[1]
+    return told(voice, "two_packs", **fields, **other, packs2=packs2), "now" if scene.units else "sum"
+
+
+def _packs_add(voice: Voice, scene: Scene) -> Opened:
+    cast(voice)
+    more = voice.number(scene.total.changes[0].amount)
+    return told(voice, "packs_add", **packed(voice, scene), m=more), "now" if scene.units else "sum"
+
+
+def _kinds(voice: Voice, scene: Scene) -> Opened:
+    """A person has two or three kinds of things."""
+    cast(voice, people=True)
+    numbers = [scene.total.start, *(change.amount for change in scene.total.changes[: scene.told])]
+    names = _kind_names(voice, len(numbers))
+    voice.kinds = dict(zip(names, numbers, strict=True))
+    listed = voice.joined_list(
+        [f"{voice.number(n)} {name}" for n, name in zip(numbers, names, strict=True)], at_once=True
+    )
+    verb = voice.choice(("[have/had]", "[have/had]", "[own]", "[get/got]", "[buy/bought]"))
+    return [f"{voice.say('{who} ' + verb)} {listed}."], "now" if scene.units else "sum"
+
+
+def _kind_names(voice: Voice, count: int) -> list[str]:
+    """Names of kinds; sets what they are called together."""
+    if voice.dice.random() < 0.25 and voice.group not in ("animals", "fish"):
+        return [f"{color} {voice.item}" for color in voice.dice.sample(phrases()["words"]["colors"], count)]
+    entry = voice.choice([each for each in phrases()["kinds"] if "group" in each and len(each["of"]) >= count])
+    voice.group, voice.item = entry["group"], voice.choice(entry["all"])
+    return list(voice.dice.sample(entry["of"], count))
+
+
+def _kinds_there(voice: Voice, scene: Scene) -> Opened:
+    entry = voice.choice([each for each in phrases()["kinds"] if len(each["of"]) > 1])
+    voice.item, (one, other) = voice.choice(entry["all"]), voice.dice.sample(entry["of"], 2)
+    where = voice.choice(entry["where"])
+    voice.where, _, voice.holder = where.partition(" ")
+    voice.crowd = phrases()["moves"]["things" if "group" in entry else "people"]
+    number, more = voice.number(scene.total.start), voice.number(scene.total.changes[0].amount)
+    return told(voice, "kinds_there", a=number, b=more, k1=one, k2=other, where=where), "there"
+
+
+def _kinds_compared(voice: Voice, scene: Scene) -> Opened:
+    cast(voice, people=True)
+    one, other = _kind_names(voice, 2)
+    change = scene.total.changes[0]
+    comp, _ = listings.compared(voice, change)
+    if change.kind == "mul" and voice.dice.random() < 0.3:
+        comp = comp.replace("as many", "that many")
+    fields = {"a": voice.number(scene.total.start), "k1": one, "k2": other, "comp": comp}
+    return told(voice, "kinds_comp", **fields), "now" if scene.units else "sum"
+
+
+_OPENERS: Mapping[str, Callable[[Voice, Scene], Opened]] = {
+    "person": _person, "money": _money, "crowd": _crowd, "packs": _packs, "packs_kids": _packs_kids,
+    "packs_crowd": _packs_crowd, "two_packs": _two_packs, "packs_add": _packs_add, "two_kinds": _kinds,
+    "three_kinds": _kinds, "kinds_there": _kinds_there, "kinds_compared": _kinds_compared,
+    "two_times": listings.times, "three_times": listings.times, "two_owners": listings.owners,
+    "three_owners": listings.owners, "two_places": listings.places, "compared": listings.comparison,
+    "which": listings.which, "chain": listings.chain, "wanted": listings.wanted, "wanted_packs": listings.wanted,
+    "late": listings.late, "task": listings.task, "state": listings.state, "parts": listings.parts,
+    "prices": listings.prices, "wages": listings.wages, "match": listings.match,
+}  # fmt: skip
