@@ -23,8 +23,8 @@ HARD = (
 SHORT = httpx.Timeout(5, read=0.02)
 MODELS = ("reasoner-small", "reasoner-large")
 ABSENT = {"KV cache in use", "Exchange with the store", "Reserved slots"}
-"""Panels of what the demonstration has not: llama.cpp does not tell of its cache, one gateway needs no store, and there are
-no tenants."""
+"""Panels of what the demonstration has not: llama.cpp does not tell of its cache, one gateway needs no store, and there
+are no tenants."""
 
 
 def body(model: str, question: str = EASY, **fields: object) -> dict[str, object]:
