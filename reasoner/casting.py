@@ -5,8 +5,9 @@ from typing import Any
 
 from reasoner.grammar import WE, YOU, I, Subject, he, it, she, they
 from reasoner.scenes import Scene
+from reasoner.speech import phrases
 from reasoner.telling import wording
-from reasoner.voices import Voice, phrases
+from reasoner.voices import Voice
 
 Opened = tuple[list[str], str]
 """Sentences, and the question, or the name of a list of questions."""
@@ -94,3 +95,47 @@ def packed(voice: Voice, scene: Scene) -> dict[str, str]:
     number, size = scene.total.packs or (0, 0)
     pack, packs = voice.pack()
     return {"n": voice.number(number), "size": voice.number(size), "pack": pack, "packs": packs}
+
+
+def acting(voice: Voice, *, goes_on: bool) -> tuple[str, Mapping[str, Any]]:
+    """Something to do, whose things can be given away if the scene goes on; sets what is counted."""
+    acts = phrases()["acts"]
+    act: Mapping[str, Any] = voice.choice([each for each in acts if "group" in each] if goes_on else acts)
+    voice.asking_past = voice.past
+    voice.item, voice.group = voice.choice(act["items"]), act.get("group", "common")
+    return str(act["verb"]), act
+
+
+def totalled(voice: Voice, verb: str, who: str, act: Mapping[str, Any]) -> str:
+    """How many were drawn, read, caught in all."""
+    base = verb.strip("[]").split("/")[0]
+    total = voice.choice(("altogether", "in all", "in total"))
+    item = voice.item
+    asks = [
+        f"how many {item} <do/did> they {base} {total}?",
+        f"how many {item} is that {total}?",
+        f"how many {item} were {act['done']} {total}?",
+    ]
+    if who == "{who}":
+        asks[0] = f"how many {item} [do] {{who}} {base} {total}?"
+        asks.append(f"how many {item} [have/had] {{who}} {act['done']}?")
+    return str(voice.choice(asks))
+
+
+def several(voice: Voice, count: int) -> list[Subject]:
+    """Owners, some of them related to the first."""
+    first = voice.person()
+    related = list(phrases()["words"]["relatives"]) if voice.dice.random() < 0.5 else []
+    chosen = voice.dice.sample(related, count - 1) if related else []
+    others = [it(each.format(her=first.her)) for each in chosen] or [voice.person() for _ in range(count - 1)]
+    return [first, *others]
+
+
+def kind_names(voice: Voice, count: int) -> list[str]:
+    """Names of kinds; sets what they are called together."""
+    voice.mixed = True
+    if voice.dice.random() < 0.25 and voice.group not in ("animals", "fish"):
+        return [f"{color} {voice.item}" for color in voice.dice.sample(phrases()["words"]["colors"], count)]
+    entry = voice.choice([each for each in phrases()["kinds"] if "group" in each and len(each["of"]) >= count])
+    voice.group, voice.item = entry["group"], voice.choice(entry["all"])
+    return list(voice.dice.sample(entry["of"], count))

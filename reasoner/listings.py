@@ -1,13 +1,13 @@
-"""Openings with several numbers of equal rank: times, owners, places, comparisons, wants, tasks, parts and prices."""
+"""Openings with several numbers of equal rank: times, owners, places, wants, tasks, parts and prices."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from reasoner.casting import PEOPLE, Opened, cast, packed, subject, told
-from reasoner.grammar import Subject, it, they
+from reasoner.casting import PEOPLE, Opened, acting, cast, packed, several, subject, told, totalled
+from reasoner.grammar import they
 from reasoner.scenes import Scene
+from reasoner.speech import phrases
 from reasoner.thoughts import Change
-from reasoner.voices import Voice, phrases
+from reasoner.voices import Voice
 
 MATCHES = (
     ("our team", "the other team"),
@@ -22,47 +22,10 @@ def numbers(scene: Scene) -> list[int]:
     return [scene.total.start, *(change.amount for change in scene.total.changes[: scene.told])]
 
 
-def compared(voice: Voice, change: Change) -> tuple[str, str]:
-    """How many compared with somebody, and the word that follows: "2 more", "than"."""
-    match change.kind:
-        case "add":
-            return f"{voice.number(change.amount)} more", "than"
-        case "sub":
-            return f"{voice.number(change.amount)} {voice.choice(('fewer', 'fewer', 'less'))}", "than"
-        case "div":
-            return "half as many", "as"
-    return ("twice" if change.amount == 2 else f"{voice.number(change.amount)} times") + " as many", "as"
-
-
-def _act(voice: Voice, *, goes_on: bool) -> tuple[str, Mapping[str, Any]]:
-    """Something to do, whose things can be given away if the scene goes on; sets what is counted."""
-    acts = phrases()["acts"]
-    act: Mapping[str, Any] = voice.choice([each for each in acts if "group" in each] if goes_on else acts)
-    voice.asking_past = voice.past
-    voice.item, voice.group = voice.choice(act["items"]), act.get("group", "common")
-    return str(act["verb"]), act
-
-
-def _done(voice: Voice, verb: str, who: str, act: Mapping[str, Any]) -> str:
-    """How many were drawn, read, caught in all."""
-    base = verb.strip("[]").split("/")[0]
-    total = voice.choice(("altogether", "in all", "in total"))
-    item = voice.item
-    asks = [
-        f"how many {item} <do/did> they {base} {total}?",
-        f"how many {item} is that {total}?",
-        f"how many {item} were {act['done']} {total}?",
-    ]
-    if who == "{who}":
-        asks[0] = f"how many {item} [do] {{who}} {base} {total}?"
-        asks.append(f"how many {item} [have/had] {{who}} {act['done']}?")
-    return str(voice.choice(asks))
-
-
 def times(voice: Voice, scene: Scene) -> Opened:
     """Somebody does the same at several times, or in several places."""
     voice.subject = subject(voice, voice.choice((*PEOPLE, "mine")))
-    verb, act = _act(voice, goes_on=bool(scene.units or scene.ending))
+    verb, act = acting(voice, goes_on=bool(scene.units or scene.ending))
     amounts = [Change("add", amount) for amount in numbers(scene)]
     first = f"{voice.number(amounts[0].amount)} {voice.item}"
     rest = [voice.number(change.amount) for change in amounts[1:]]
@@ -74,13 +37,8 @@ def times(voice: Voice, scene: Scene) -> Opened:
         text = f"{who} {voice.joined_list(parts)}."
     else:
         text = f"{who} {', then '.join((first, *rest))}."
-    asked = _done(voice, verb, "{who}", act)
+    asked = totalled(voice, verb, "{who}", act)
     return [text], asked if not scene.units else "money" if voice.group == "money" else "now"
-
-
-def _two(voice: Voice) -> tuple[Subject, Subject]:
-    one = voice.person()
-    return one, voice.person()
 
 
 def owners(voice: Voice, scene: Scene) -> Opened:
@@ -88,13 +46,13 @@ def owners(voice: Voice, scene: Scene) -> Opened:
     amounts = numbers(scene)
     dice = voice.dice
     goes_on = bool(scene.units or scene.ending)
-    acting = dice.random() < 0.5
-    if acting:
-        verb, act = _act(voice, goes_on=goes_on)
+    done_by = dice.random() < 0.5
+    if done_by:
+        verb, act = acting(voice, goes_on=goes_on)
     else:
         cast(voice, people=True)
         verb, act = voice.choice(("[have/had]", "[have/had]", "[have/had]", "[own]", "[bring/brought]")), {}
-    first, *others = _owners(voice, len(amounts))
+    first, *others = several(voice, len(amounts))
     again = dice.random()
     parts = [f"{first.name} {voice.say(verb, first)} {voice.number(amounts[0])} {voice.item}"]
     for other, amount in zip(others, amounts[1:], strict=True):
@@ -107,18 +65,9 @@ def owners(voice: Voice, scene: Scene) -> Opened:
     text = f"{', '.join(parts[:-1])}{voice.choice((', and ', ' and ', ', '))}{parts[-1]}."
     if again > 0.8:
         text = f"{'. '.join(parts)}."
-    if acting and not goes_on:
-        return [text], _done(voice, verb, "", act)
+    if done_by and not goes_on:
+        return [text], totalled(voice, verb, "", act)
     return [text], "money" if voice.group == "money" else "both" if voice.pair else "sum" if not scene.units else "now"
-
-
-def _owners(voice: Voice, count: int) -> list[Subject]:
-    """Owners, some of them related to the first."""
-    first = voice.person()
-    related = list(phrases()["words"]["relatives"]) if voice.dice.random() < 0.5 else []
-    chosen = voice.dice.sample(related, count - 1) if related else []
-    others = [it(each.format(her=first.her)) for each in chosen] or [voice.person() for _ in range(count - 1)]
-    return [first, *others]
 
 
 def places(voice: Voice, scene: Scene) -> Opened:
@@ -132,37 +81,6 @@ def places(voice: Voice, scene: Scene) -> Opened:
     fields = {"h": holder, "in": where, "c1": corners[0], "c2": corners[1]}
     amounts = {"a": voice.number(scene.total.start), "b": voice.number(scene.total.changes[0].amount)}
     return told(voice, "two_holders" if held else "two_corners", **fields, **amounts), "there"
-
-
-def comparison(voice: Voice, scene: Scene) -> Opened:
-    """Two have so many, and so many more, fewer or times as many: how many together?"""
-    return _compared(voice, scene, "comp", scene.total.changes[0])
-
-
-def which(voice: Voice, scene: Scene) -> Opened:
-    """One has so many, which is more or fewer than another has: how many together?"""
-    change = scene.total.changes[0]
-    return _compared(voice, scene, "which", Change("sub" if change.kind == "add" else "add", change.amount))
-
-
-def _compared(voice: Voice, scene: Scene, array: str, change: Change) -> Opened:
-    cast(voice, people=True)
-    first, second = _owners(voice, 2)
-    comp, than = compared(voice, change)
-    fields = {"p": first.name, "q": second.name, "comp": comp, "than": than, "a": voice.number(scene.total.start)}
-    text = told(voice, array, **fields)
-    voice.subject, voice.pair = None, (first, second)
-    return text, "both"
-
-
-def chain(voice: Voice, scene: Scene) -> Opened:
-    """Three of whom each has more, fewer or times as many as the one before: how many has the last?"""
-    cast(voice, people=True)
-    (comp, than), (comp2, than2) = (compared(voice, change) for change in scene.total.changes)
-    p, q, r = voice.name(), voice.name(), voice.name()
-    fields = {"p": p, "q": q, "r": r, "comp": comp, "than": than, "comp2": comp2, "than2": than2}
-    ask = voice.choice(phrases()["ask"]["last"]).format(r=r, rs=it(r).whose, item=voice.item)
-    return told(voice, "chain", **fields, a=voice.number(scene.total.start)), ask
 
 
 def wanted(voice: Voice, scene: Scene) -> Opened:
@@ -223,9 +141,14 @@ def _enumerated(voice: Voice, amounts: Sequence[str]) -> str:
 
 def state(voice: Voice, scene: Scene) -> Opened:
     """Something becomes of some, and not of the rest."""
-    entry = voice.choice(phrases()["states"])
+    states = phrases()["states"]
+    entry = voice.choice([each for each in states if "packs" in each] if scene.total.packs else states)
     voice.item = entry["item"]
-    sentences = [voice.say(voice.choice(entry["start"]), None, n=voice.number(scene.total.start))]
+    if scene.total.packs:
+        number, size = scene.total.packs
+        sentences = [voice.say(voice.choice(entry["packs"]), None, n=voice.number(number), size=voice.number(size))]
+    else:
+        sentences = [voice.say(voice.choice(entry["start"]), None, n=voice.number(scene.total.start))]
     done = voice.choice(entry["done"])
     tails = voice.times(len(scene.total.changes)) if len(scene.total.changes) > 1 else [""]
     amounts = [voice.number(change.amount) for change in scene.total.changes]

@@ -7,12 +7,13 @@ from typing import Any
 
 from reasoner.openings import opened
 from reasoner.scenes import Scene
+from reasoner.speech import Unit, phrases
 from reasoner.telling import capital, wording
 from reasoner.thoughts import LOSSES, Change
-from reasoner.voices import Unit, Voice, phrases
+from reasoner.voices import Voice
 
-IN_ONE, LEFT, OPENERS = 0.16, 0.6, 0.05
-TOLD_WHOLE = frozenset({"wanted", "wanted_packs", "late", "task", "state", "parts", "prices"})
+IN_ONE, LEFT, OPENERS, MERGED = 0.16, 0.6, 0.05, 0.25
+TOLD_WHOLE = frozenset({"wanted", "wanted_packs", "late", "task", "state", "state_packs", "parts", "prices"})
 """Openings that tell all of their events."""
 
 
@@ -30,10 +31,31 @@ def narrated(dice: Random, scene: Scene) -> str:
         sentences += more
     text = _in_one(voice, sentences, _asked(voice, scene, ask)) if voice.plain else ""
     if not text:
+        if len(sentences) > 1 and dice.random() < MERGED:
+            sentences = _merged(voice, sentences)
         if dice.random() < OPENERS:
             sentences.insert(0, str(dice.choice(wording()["joins"]["openers"])))
         text = " ".join((*sentences, _asked(voice, scene, ask)))
     return capital(text)
+
+
+def _predicate(voice: Voice, clause: str) -> str:
+    """What the subject of the scene does, if the clause begins with it; empty if not."""
+    if voice.subject is None:
+        return ""
+    names = (voice.subject.name, voice.subject.again, voice.subject.pronoun)
+    return next((clause[len(name) + 1 :] for name in names if clause.startswith(f"{name} ")), "")
+
+
+def _merged(voice: Voice, sentences: list[str]) -> list[str]:
+    """The first two sentences as one, if both have the same subject: "Eva has 15 dresses and sells 6."."""
+    first, second = sentences[0].rstrip("."), sentences[1].rstrip(".")
+    rest = _predicate(voice, second)
+    if not rest or not _predicate(voice, first) or any(mark in first for mark in (". ", " and ", ":")):
+        return sentences
+    if "," not in rest and " and " not in rest:
+        return [f"{first}{voice.choice((' and ', ', and ', ', then ', ' and then '))}{rest}.", *sentences[2:]]
+    return [f"{first}, {rest}.", *sentences[2:]] if ", and " in rest else sentences
 
 
 def _kept(voice: Voice, scene: Scene) -> tuple[Sequence[Unit], list[str]]:
@@ -88,6 +110,8 @@ def _shared(voice: Voice, scene: Scene) -> tuple[list[str], str]:
 def _in_one(voice: Voice, sentences: Sequence[str], ask: str) -> str:
     """All of it in one sentence; empty if it is too long for that."""
     clauses = [each.rstrip(".") for each in sentences]
+    if voice.dice.random() < 0.6 and all(_predicate(voice, each) for each in clauses):
+        clauses[1:] = [_predicate(voice, each) for each in clauses[1:]]
     if len(clauses) > 3 or any(". " in each or ";" in each for each in clauses):
         return ""
     told = voice.joined(clauses) if len(clauses) > 1 else clauses[0]

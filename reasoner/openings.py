@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from reasoner import listings
-from reasoner.casting import PEOPLE, Opened, cast, crowded, packed, subject, told
+from reasoner import comparisons, listings
+from reasoner.casting import PEOPLE, Opened, cast, crowded, kind_names, packed, subject, told
 from reasoner.grammar import they
 from reasoner.scenes import Scene
-from reasoner.voices import Voice, phrases
+from reasoner.speech import phrases
+from reasoner.voices import Voice
 
 
 def opened(voice: Voice, scene: Scene) -> Opened:
@@ -56,6 +57,21 @@ def _packs_kids(voice: Voice, scene: Scene) -> Opened:
     return sentences, "now" if scene.units else "sum"
 
 
+def _packs_kin(voice: Voice, scene: Scene) -> Opened:
+    """Somebody's animals or children have so many each."""
+    cast(voice, people=True)
+    kid, kids = voice.word("kin")
+    return told(voice, "packs_kin", **packed(voice, scene), kid=kid, kids=kids), "now" if scene.units else "sum"
+
+
+def _packs_cut(voice: Voice, scene: Scene) -> Opened:
+    """Things are cut into so many pieces each."""
+    voice.subject = subject(voice, voice.choice((*PEOPLE, "mine")))
+    things, verb, voice.item, voice.group = voice.word("cut")
+    form = voice.choice(phrases()["open"]["packs_cut"]).replace("{cut}", verb)
+    return [voice.say(form, None, **packed(voice, scene), things=things)], "now" if scene.units else "sum"
+
+
 def _two_packs(voice: Voice, scene: Scene) -> Opened:
     cast(voice)
     box = scene.total.changes[0]
@@ -75,22 +91,13 @@ def _kinds(voice: Voice, scene: Scene) -> Opened:
     """A person has two or three kinds of things."""
     cast(voice, people=True)
     numbers = [scene.total.start, *(change.amount for change in scene.total.changes[: scene.told])]
-    names = _kind_names(voice, len(numbers))
+    names = kind_names(voice, len(numbers))
     voice.kinds = dict(zip(names, numbers, strict=True))
     listed = voice.joined_list(
         [f"{voice.number(n)} {name}" for n, name in zip(numbers, names, strict=True)], at_once=True
     )
     verb = voice.choice(("[have/had]", "[have/had]", "[own]", "[get/got]", "[buy/bought]"))
     return [f"{voice.say('{who} ' + verb)} {listed}."], "now" if scene.units else "sum"
-
-
-def _kind_names(voice: Voice, count: int) -> list[str]:
-    """Names of kinds; sets what they are called together."""
-    if voice.dice.random() < 0.25 and voice.group not in ("animals", "fish"):
-        return [f"{color} {voice.item}" for color in voice.dice.sample(phrases()["words"]["colors"], count)]
-    entry = voice.choice([each for each in phrases()["kinds"] if "group" in each and len(each["of"]) >= count])
-    voice.group, voice.item = entry["group"], voice.choice(entry["all"])
-    return list(voice.dice.sample(entry["of"], count))
 
 
 def _kinds_there(voice: Voice, scene: Scene) -> Opened:
@@ -103,24 +110,16 @@ def _kinds_there(voice: Voice, scene: Scene) -> Opened:
     return told(voice, "kinds_there", a=number, b=more, k1=one, k2=other, where=where), "there"
 
 
-def _kinds_compared(voice: Voice, scene: Scene) -> Opened:
-    cast(voice, people=True)
-    one, other = _kind_names(voice, 2)
-    change = scene.total.changes[0]
-    comp, _ = listings.compared(voice, change)
-    if change.kind == "mul" and voice.dice.random() < 0.3:
-        comp = comp.replace("as many", "that many")
-    fields = {"a": voice.number(scene.total.start), "k1": one, "k2": other, "comp": comp}
-    return told(voice, "kinds_comp", **fields), "now" if scene.units else "sum"
-
-
 _OPENERS: Mapping[str, Callable[[Voice, Scene], Opened]] = {
     "person": _person, "money": _money, "crowd": _crowd, "packs": _packs, "packs_kids": _packs_kids,
     "packs_crowd": _packs_crowd, "two_packs": _two_packs, "packs_add": _packs_add, "two_kinds": _kinds,
-    "three_kinds": _kinds, "kinds_there": _kinds_there, "kinds_compared": _kinds_compared,
+    "three_kinds": _kinds, "kinds_there": _kinds_there, "kinds_compared": comparisons.kinds,
     "two_times": listings.times, "three_times": listings.times, "two_owners": listings.owners,
-    "three_owners": listings.owners, "two_places": listings.places, "compared": listings.comparison,
-    "which": listings.which, "chain": listings.chain, "wanted": listings.wanted, "wanted_packs": listings.wanted,
+    "three_owners": listings.owners, "two_places": listings.places, "compared": comparisons.comparison,
+    "which": comparisons.which, "chain": comparisons.chain, "wanted": listings.wanted, "wanted_packs": listings.wanted,
     "late": listings.late, "task": listings.task, "state": listings.state, "parts": listings.parts,
+    "compared_third": comparisons.third, "together": comparisons.together, "kinds_third": comparisons.kinds,
+    "times_compared": comparisons.times, "packs_cut": _packs_cut, "packs_kin": _packs_kin,
+    "state_packs": listings.state,
     "prices": listings.prices, "wages": listings.wages, "match": listings.match,
 }  # fmt: skip

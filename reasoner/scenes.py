@@ -20,8 +20,9 @@ class Opening:
     """What a kind of opening tells.
 
     `share`: how often it is drawn; `packs`: the first count is a product; `kinds`: the changes told with it (`first`:
-    the first count is added, `compare`: one of more, fewer, times and half, `part`: a multiple or a half); `rest`:
-    the changes that may follow, of which `least` have to; `ends`: whether all may be shared in the end.
+    the first count is added, `compare`: one of more, fewer, times and half, `part`: a multiple or a half, `inverse`:
+    more or fewer, `twice`: all of it once more); `rest`: the changes that may follow, of which `least` have to; `ends`:
+    whether all may be shared in the end.
     """
 
     share: int
@@ -50,6 +51,13 @@ OPENINGS: Mapping[str, Opening] = {
     "three_kinds": Opening(2, kinds=("add", "add")),
     "kinds_there": Opening(3, kinds=("add",), rest="same", ends=False),
     "kinds_compared": Opening(3, kinds=("part", "first")),
+    "kinds_third": Opening(2, kinds=("part", "first", "add")),
+    "compared_third": Opening(2, kinds=("compare", "first", "add")),
+    "together": Opening(1, kinds=("add", "twice")),
+    "times_compared": Opening(2, kinds=("compare", "first")),
+    "packs_cut": Opening(1, packs=True),
+    "packs_kin": Opening(1, packs=True),
+    "state_packs": Opening(3, packs=True, rest="sub", least=1),
     "two_times": Opening(4, kinds=("add",)),
     "three_times": Opening(3, kinds=("add", "add")),
     "two_owners": Opening(5, kinds=("add",)),
@@ -145,6 +153,8 @@ def _after(count: int, change: Change | None, scale: Scale) -> int:
 
 def _told(dice: Random, kind: str, count: int, scale: Scale) -> Change | None:
     match kind:
+        case "twice":
+            return Change("mul", 2)
         case "compare":
             kind = dice.choices(("add", "sub", "mul", "div"), (5, 5, 4, 2))[0]
         case "part":
