@@ -4,7 +4,7 @@ from reasoner.casting import PEOPLE, Opened, acting, cast, kind_names, several, 
 from reasoner.grammar import it, they
 from reasoner.scenes import Scene
 from reasoner.speech import phrases
-from reasoner.thoughts import Change
+from reasoner.thoughts import Change, Sum
 from reasoner.voices import Voice
 
 
@@ -38,6 +38,7 @@ def _compared(voice: Voice, scene: Scene, array: str, change: Change) -> Opened:
     fields = {"p": first.name, "q": second.name, "comp": comp, "than": than, "a": voice.number(scene.total.start)}
     text = told(voice, array, **fields)
     voice.subject, voice.pair = None, (first, second)
+    voice.holdings = [scene.total.start, Sum(scene.total.start, scene.total.changes[:1]).answer]
     return text, "both"
 
 

@@ -59,7 +59,7 @@ def owners(voice: Voice, scene: Scene) -> Opened:
         done = "" if again < 0.2 and len(amounts) > 2 else f" {voice.say(verb, other)}"
         parts.append(f"{other.name}{done} {voice.number(amount)}{f' {voice.item}' if 0.2 < again < 0.4 else ''}")
     voice.subject = None
-    voice.pair = (first, others[0]) if len(amounts) == 2 else None
+    voice.pair, voice.holdings = ((first, others[0]), amounts) if len(amounts) == 2 else (None, [])
     if voice.pair is None:
         voice.subject = they("they")
     text = f"{', '.join(parts[:-1])}{voice.choice((', and ', ' and ', ', '))}{parts[-1]}."

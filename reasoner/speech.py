@@ -28,7 +28,8 @@ class Speech:
 
     An opening sets `subject` (None where only things act), `pair` (two owners whose things are counted together),
     `item`, `group` (whose verbs apply), `crowd` (how things come and go), `holder` and `where` (where they are),
-    `kinds` (how many of each kind there are) and `mixed` (whether there are several).
+    `kinds` (how many of each kind there are) `mixed` (whether there are several) and
+    `holdings` (how many each of the pair has, while that is known).
     """
 
     def __init__(self, dice: Random) -> None:
@@ -43,6 +44,7 @@ class Speech:
         self.holder, self.where = "", ""
         self.kinds: dict[str, int] = {}
         self.mixed = False
+        self.holdings: list[int] = []
         self._spelling = 0.8 if dice.random() < WORDS else 0.04
         self.named = False
         self._names = dice.sample(wording()["names"]["she"] + wording()["names"]["he"], 6)
@@ -148,14 +150,14 @@ class Speech:
         number, gain = self.number(change.amount), change.kind == "add"
         if "{x} of" in template:
             return number
-        if change.amount == 1:
-            return f"{number} more" if gain else f"{number} of them"
         if self.group == "money":
             return str(
                 self.choice(
                     (f"{number} {self.item}", f"{number} {self.item}", f"{number} more {self.item}" if gain else number)
                 )
             )
+        if change.amount == 1:
+            return f"{number} more" if gain else f"{number} of them"
         if self.kinds and self.dice.random() < 0.45 and (kind := self._kind(change.amount, gain=gain)):
             return f"{number} more {kind}" if gain and self.dice.random() < 0.5 else f"{number} {kind}"
         if not gain:

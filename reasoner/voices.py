@@ -68,6 +68,7 @@ class Voice(Speech):
             return self._of_crowd(unit)
         bank, sign = phrases(), sign_of(unit)
         if simple(unit) and dice.random() < (0.4 if self.subject else 0.25):
+            self.holdings = []
             own, common = bank["given" if sign == "add" else "taken"], self.group in COMMON
             fates = bank["come" if sign == "add" else "gone"]
             if dice.random() < 0.35 and (self.group in fates or common):
@@ -77,11 +78,23 @@ class Voice(Speech):
                 group = self.group if (self.group in own and dice.random() < 0.7) or not common else "common"
                 return self._of_another(dice.choice(own[group]), unit[0], sign)
         if self.pair:
-            together = (self.main,) if unit[0].kind == "div" else (*self.pair, self.main)
-            one = dice.choice(together)
+            one = self._acting(unit)
             name = dice.choice(("they", self.main.name)) if one.number == "plural" else one.again
             return f"{name} {self.predicate(unit, one)}"
         return f"{self.say('{who}')} {self.predicate(unit, self.main)}"
+
+    def _acting(self, *units: Unit) -> Subject:
+        """Who of the pair does all of this: one who has enough, or both."""
+        assert self.pair is not None
+        amounts = [unit[0].operand * (1 if sign_of(unit) == "add" else -1) for unit in units]
+        whole = any(unit[0].kind == "div" for unit in units)
+        able = [at for at, held in enumerate(self.holdings) if not whole and held + sum(amounts) > 0]
+        if not able or self.dice.random() < 0.3:
+            self.holdings = []
+            return self.main
+        at = self.dice.choice(able)
+        self.holdings[at] += sum(amounts)
+        return self.pair[at]
 
     def _fate(self, template: str, change: Change) -> str:
         one: Subject = it("it") if change.amount == 1 else they("they")
@@ -159,8 +172,8 @@ class Voice(Speech):
             return self.list_of(changes, lambda x, tail: f"{x} {self.say(verb, one)}{tail}")
         if not self.pair and self.dice.random() < 0.3:
             return self._by_others(changes, gain=gain)
-        actor = self.choice(self.pair) if self.pair else self.main
-        who = actor.again if self.pair else self.say("{who}")
+        actor = self._acting(*((change,) for change in changes)) if self.pair else self.main
+        who = self.say("{who}") if actor.number == "plural" or not self.pair else actor.again
         spread = self._spread(gain=gain)
         if spread and self.dice.random() < 0.45:
             verb = self.say(self.choice(spread["verb"]), actor)
@@ -195,9 +208,10 @@ class Voice(Speech):
             for each in self.dice.sample(tails, min(count, len(tails)))
         ]
 
-    def times(self, count: int) -> list[str]:
-        """So many times in their order; fewer if no list is as long."""
-        lists = phrases()["words"]["times" if not self.past or self.dice.random() < 0.8 else "times_past"]
+    def times(self, count: int, *, later: bool = False) -> list[str]:
+        """So many times in their order; none if no list is as long. `later`: something came before."""
+        ago = self.past and not later and self.dice.random() < 0.2
+        lists = phrases()["words"]["times_past" if ago else "times"]
         able = [each for each in lists if len(each) >= count]
         return list(self.choice(able)[:count]) if able else []
 
@@ -223,7 +237,7 @@ class Voice(Speech):
 
     def list_of(self, changes: Sequence[Change], clause: Callable[[str, str], str]) -> str:
         """One clause whose verb holds for the numbers that follow it: "sells 6, then 9, then 7"."""
-        tails = self.times(len(changes)) if self.dice.random() < 0.5 else []
+        tails = self.times(len(changes), later=True) if self.dice.random() < 0.5 else []
         template = clause("{x}", "")
         first = self.thing(changes[0], template)
         told = clause(first, f" {tails[0]}" if tails else "")
