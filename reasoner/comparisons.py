@@ -100,7 +100,7 @@ def times(voice: Voice, scene: Scene) -> Opened:
     verb, act = acting(voice, goes_on=bool(scene.units or scene.ending))
     change = scene.total.changes[0]
     comp = _that_many(voice, change) + (" than that" if change.kind in ("add", "sub") else "")
-    one, other = voice.times(2)
+    one, other = voice.tails(2)
     form = voice.choice(phrases()["open"]["times_comp"]).replace("{verb}", verb)
     text = voice.say(form, None, a=voice.number(scene.total.start), comp=comp, t1=one, t2=other)
     asked = totalled(voice, verb, "{who}", act)

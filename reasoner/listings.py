@@ -30,7 +30,7 @@ def times(voice: Voice, scene: Scene) -> Opened:
     first = f"{voice.number(amounts[0].amount)} {voice.item}"
     rest = [voice.number(change.amount) for change in amounts[1:]]
     who = voice.say("{who} " + verb)
-    tails = voice.times(len(amounts)) if voice.dice.random() < 0.7 else []
+    tails = voice.tails(len(amounts)) if voice.dice.random() < 0.75 else []
     if tails:
         again = f" {voice.item}" if voice.dice.random() < 0.25 else ""
         parts = [f"{first} {tails[0]}", *(f"{n}{again} {tail}" for n, tail in zip(rest, tails[1:], strict=True))]
@@ -62,12 +62,24 @@ def owners(voice: Voice, scene: Scene) -> Opened:
     voice.pair, voice.holdings = ((first, others[0]), amounts) if len(amounts) == 2 else (None, [])
     if voice.pair is None:
         voice.subject = they("they")
+    elif not done_by and dice.random() < 0.25:
+        fields = {"p": first.name, "q": others[0].name, "a": voice.number(amounts[0]), "b": voice.number(amounts[1])}
+        return told(voice, "two_of_two", **fields), "both"
     text = f"{', '.join(parts[:-1])}{voice.choice((', and ', ' and ', ', '))}{parts[-1]}."
     if again > 0.8:
         text = f"{'. '.join(parts)}."
     if done_by and not goes_on:
         return [text], totalled(voice, verb, "", act)
     return [text], "money" if voice.group == "money" else "both" if voice.pair else "sum" if not scene.units else "now"
+
+
+def both(voice: Voice, scene: Scene) -> Opened:
+    """Two have as many each."""
+    cast(voice, people=True)
+    first, second = several(voice, 2)
+    text = told(voice, "both_each", p=first.name, q=second.name, n=voice.number(scene.total.start))
+    voice.subject, voice.pair, voice.holdings = None, (first, second), [scene.total.start] * 2
+    return text, "both"
 
 
 def places(voice: Voice, scene: Scene) -> Opened:

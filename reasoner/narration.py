@@ -12,7 +12,7 @@ from reasoner.telling import capital, wording
 from reasoner.thoughts import LOSSES, Change
 from reasoner.voices import Voice
 
-IN_ONE, LEFT, OPENERS, MERGED = 0.16, 0.6, 0.05, 0.25
+IN_ONE, LEFT, OPENERS, MERGED = 0.22, 0.6, 0.05, 0.25
 TOLD_WHOLE = frozenset({"wanted", "wanted_packs", "late", "task", "state", "state_packs", "parts", "prices"})
 """Openings that tell all of their events."""
 
@@ -20,7 +20,7 @@ TOLD_WHOLE = frozenset({"wanted", "wanted_packs", "late", "task", "state", "stat
 def narrated(dice: Random, scene: Scene) -> str:
     """The question of a scene."""
     voice = Voice(dice)
-    voice.plain = dice.random() < IN_ONE
+    voice.plain = scene.opening != "late" and dice.random() < IN_ONE
     sentences, ask = opened(voice, scene)
     voice.holder = re.sub(r"^an? ", "the ", voice.holder)
     if scene.opening not in TOLD_WHOLE:
@@ -114,16 +114,9 @@ def _in_one(voice: Voice, sentences: Sequence[str], ask: str) -> str:
         clauses[1:] = [_predicate(voice, each) for each in clauses[1:]]
     if len(clauses) > 3 or any(". " in each or ";" in each for each in clauses):
         return ""
-    told = voice.joined(clauses) if len(clauses) > 1 else clauses[0]
+    form = str(voice.choice(phrases()["joins"]["in_one"]))
     asked = ask.rstrip("?")
-    forms = (
-        "if {told}, {asked}?",
-        "if {told}, {asked}?",
-        "{asked} if {told}?",
-        "{asked} when {told}?",
-        "suppose {told}. {asked}?",
-        "{told}. {asked}?",
-        "{told}: {asked}?",
-        "please help me: {told}. {asked}?",
-    )
-    return str(voice.choice(forms)).format(told=told, asked=asked)
+    if form.startswith("{asked}") and voice.item in asked and voice.dice.random() < 0.35:
+        clauses[0] = clauses[0].replace(f" {voice.item}", "", 1)
+    told = voice.joined(clauses) if len(clauses) > 1 else clauses[0]
+    return form.format(told=told, asked=asked)

@@ -61,6 +61,7 @@ OPENINGS: Mapping[str, Opening] = {
     "two_times": Opening(4, kinds=("add",)),
     "three_times": Opening(3, kinds=("add", "add")),
     "two_owners": Opening(5, kinds=("add",)),
+    "both_each": Opening(2, kinds=("first",)),
     "three_owners": Opening(3, kinds=("add", "add")),
     "two_places": Opening(3, kinds=("add",), rest="same", ends=False),
     "compared": Opening(9, kinds=("compare", "first")),

@@ -151,11 +151,9 @@ class Speech:
         if "{x} of" in template:
             return number
         if self.group == "money":
-            return str(
-                self.choice(
-                    (f"{number} {self.item}", f"{number} {self.item}", f"{number} more {self.item}" if gain else number)
-                )
-            )
+            item = self.item.removesuffix("s") if change.amount == 1 else self.item
+            more = f"{number} more {item}" if gain else f"{number} {item}" if change.amount == 1 else number
+            return str(self.choice((f"{number} {item}", f"{number} {item}", more)))
         if change.amount == 1:
             return f"{number} more" if gain else f"{number} of them"
         if self.kinds and self.dice.random() < 0.45 and (kind := self._kind(change.amount, gain=gain)):

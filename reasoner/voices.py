@@ -215,6 +215,12 @@ class Voice(Speech):
         able = [each for each in lists if len(each) >= count]
         return list(self.choice(able)[:count]) if able else []
 
+    def tails(self, count: int) -> list[str]:
+        """So many times in their order, or two places or sources."""
+        if count != 2 or self.dice.random() < 0.6:
+            return self.times(count)
+        return [each.format(her=self.main.her) for each in self.word("pairs")]
+
     def with_tails(self, changes: Sequence[Change], tails: Sequence[str]) -> str:
         """ "6 on Monday, 9 on Tuesday and 7 on Wednesday"."""
         first = self.thing(changes[0], "")
