@@ -1,6 +1,7 @@
 """Who acts in a scene, and what is counted."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from reasoner.grammar import WE, YOU, I, Subject, he, it, she, they
@@ -122,12 +123,17 @@ def totalled(voice: Voice, verb: str, who: str, act: Mapping[str, Any]) -> str:
     return str(voice.choice(asks))
 
 
+def _known(one: Subject) -> Subject:
+    """The same, in words that may be repeated: "the tailor"."""
+    return replace(one, name=one.again)
+
+
 def several(voice: Voice, count: int) -> list[Subject]:
     """Owners, some of them related to the first."""
-    first = voice.person()
+    first = _known(voice.person())
     related = list(phrases()["words"]["relatives"]) if voice.dice.random() < 0.5 else []
     chosen = voice.dice.sample(related, count - 1) if related else []
-    others = [it(each.format(her=first.her)) for each in chosen] or [voice.person() for _ in range(count - 1)]
+    others = [it(each.format(her=first.her)) for each in chosen] or [_known(voice.person()) for _ in range(count - 1)]
     return [first, *others]
 
 

@@ -15,6 +15,8 @@ from reasoner.voices import Voice
 IN_ONE, LEFT, OPENERS, MERGED = 0.22, 0.6, 0.05, 0.25
 TOLD_WHOLE = frozenset({"wanted", "wanted_packs", "late", "task", "state", "state_packs", "parts", "prices"})
 """Openings that tell all of their events."""
+UNMERGED = frozenset({"wanted", "wanted_packs", "late"})
+"""Openings whose second sentence is not what happens next."""
 
 
 def narrated(dice: Random, scene: Scene) -> str:
@@ -31,7 +33,7 @@ def narrated(dice: Random, scene: Scene) -> str:
         sentences += more
     text = _in_one(voice, sentences, _asked(voice, scene, ask)) if voice.plain else ""
     if not text:
-        if len(sentences) > 1 and dice.random() < MERGED:
+        if len(sentences) > 1 and scene.opening not in UNMERGED and dice.random() < MERGED:
             sentences = _merged(voice, sentences)
         if dice.random() < OPENERS:
             sentences.insert(0, str(dice.choice(wording()["joins"]["openers"])))
@@ -90,15 +92,18 @@ def _shared(voice: Voice, scene: Scene) -> tuple[list[str], str]:
     """The sharing of what there is, what becomes of one share, and the question."""
     bank, changes = phrases(), scene.total.changes
     lost = any(change.kind in LOSSES or change.kind == "div" for unit in scene.units for change in unit)
-    rest = voice.say(voice.choice(bank["rest"]["left" if lost else "all"]))
+    rests = bank["rest"]["left" if lost else "all"]
     if scene.ending == "half":
+        rest = voice.say(voice.choice(rests))
         at = voice.dice.randrange(len(bank["halves"]["say"]))
         return [voice.say(bank["halves"]["say"][at], None, rest=rest)], bank["halves"]["ask"][at]
     entry: Mapping[str, Any] = voice.choice(bank["shares"])
     pack, packs = voice.word("sharers") if entry.get("people") else voice.pack()
     share = changes[-1] if scene.ending == "share" else changes[-2]
+    form = voice.choice(entry["say"])
+    rest = voice.say(voice.choice([each for each in rests if not form.startswith("{rest}") or "them" not in each]))
     fields = {"n": voice.number(share.amount), "pack": pack, "packs": packs, "rest": rest}
-    sentences = [voice.say(voice.choice(entry["say"]), None, **fields)]
+    sentences = [voice.say(form, None, **fields)]
     if scene.ending == "share":
         return sentences, voice.choice(entry["ask"]).replace("{packs}", packs).replace("{pack}", pack)
     then: Change = changes[-1]
@@ -119,4 +124,4 @@ def _in_one(voice: Voice, sentences: Sequence[str], ask: str) -> str:
     if form.startswith("{asked}") and voice.item in asked and voice.dice.random() < 0.35:
         clauses[0] = clauses[0].replace(f" {voice.item}", "", 1)
     told = voice.joined(clauses) if len(clauses) > 1 else clauses[0]
-    return form.format(told=told, asked=asked)
+    return form.format(told=told, asked=asked).replace("then then ", "then ")
