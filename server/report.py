@@ -109,7 +109,9 @@ def plain_body(result: Result, *, model: str, created: int) -> dict[str, Any]:
         body = {**record.body, "model": model}
         if result.job.plan.off:
             return body
-        return {**body, "usage": {**(body.get("usage") or {}), **usage(result)}, "compute": compute_report(result)}
+        theirs = body.get("usage")
+        counted = {**(theirs if isinstance(theirs, Mapping) else {}), **usage(result)}
+        return {**body, "usage": counted, "compute": compute_report(result)}
     return {
         "id": completion_id(result.job.request_id),
         "object": "chat.completion",

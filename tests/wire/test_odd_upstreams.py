@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import BackendBroken, BackendRejected
@@ -104,8 +104,15 @@ class Odd:
         return self._body
 
 
+COUNTED_ODDLY = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "It is 4."}, "finish_reason": "stop"}],
+    "usage": 1,
+}
+
+
 @pytest.mark.timeout(120)
 @settings(max_examples=300)
+@example(samples=[[]], body=COUNTED_ODDLY, budget=1, stream=False)
 @given(samples=st.lists(samples, min_size=1, max_size=4), body=bodies, budget=budgets, stream=st.booleans())
 def test_any_json_is_survived(samples: list[list[Any]], body: Any, budget: Any, stream: bool) -> None:
     """No internal failure, no hang, nothing left open; what is answered is accounted for."""
