@@ -1,6 +1,7 @@
 """Engines, gateways and Redis as child processes, each perhaps on cores of its own."""
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -14,10 +15,11 @@ from typing import Any
 
 import aiohttp
 
-from bench.gateway import STOP_SECONDS, free_port
+from bench.clients.__main__ import free_port
 from bench.overhead import cpu_seconds
 
 START_SECONDS = 60
+STOP_SECONDS = 15
 MODEL = "simulated"
 
 
@@ -35,17 +37,19 @@ class Child:
 
 
 @asynccontextmanager
-async def child(*arguments: str, cores: str = "") -> AsyncIterator[Child]:
+async def child(*arguments: str, cores: str = "", **environment: str) -> AsyncIterator[Child]:
     """`quorate` with these arguments on a free port, once `/health` answers; gone when the context is left.
 
     Args:
         arguments: The subcommand and its options.
         cores: Where it may run, as `taskset` names them; empty: anywhere.
+        environment: Variables that it gets besides those of this process.
     """
     port = free_port()
     pinned = ["taskset", "-c", cores] if cores else []
     command = [*pinned, sys.executable, "-m", "cli", *arguments, "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    variables = {**os.environ, **environment}
+    process = await asyncio.create_subprocess_exec(*command, env=variables, stdout=asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(START_SECONDS):
             await _ready(f"http://127.0.0.1:{port}/health", process)

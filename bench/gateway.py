@@ -1,10 +1,6 @@
 """A gateway to measure: `quorate serve` as a child process, spoken to over HTTP like any client does."""
 
 import asyncio
-import os
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -12,59 +8,20 @@ from typing import Any, TypeVar
 import aiohttp
 from tqdm import tqdm
 
+from bench.children import child
+
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 
-START_SECONDS = 60
-STOP_SECONDS = 15
 ANSWER_SECONDS = 600
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
 async def serving(arguments: Sequence[str] = ()) -> AsyncIterator[str]:
     """Its base URL, once `/health` answers; the process is gone when the context is left."""
-    port = free_port()
     # Widening buys latency with tokens where engines are idle, as they are here between questions.
-    plain = {**os.environ, "QUORATE_SCHEDULING__SPEND_IDLE": "false"}
-    command = [sys.executable, "-m", "cli", "serve", "--port", str(port), *arguments]
-    process = await asyncio.create_subprocess_exec(*command, env=plain, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            await _ready(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        await _stop(process)
-
-
-async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
-    async with aiohttp.ClientSession() as session:
-        while process.returncode is None:
-            try:
-                async with session.get(url, timeout=aiohttp.ClientTimeout(2)) as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-    raise RuntimeError(f"the gateway ended with {process.returncode}")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    async with child("serve", *arguments, QUORATE_SCHEDULING__SPEND_IDLE="false") as running:
+        yield f"{running.root}/v1"
 
 
 async def ask_all(

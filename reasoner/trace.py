@@ -5,7 +5,6 @@ passes that do every line again (`reasoner.thoughts`, `reasoner.ordering_thought
 name. The answer follows the thought.
 """
 
-from collections.abc import Mapping
 from random import Random
 
 from reasoner import ordering_thoughts
@@ -14,10 +13,8 @@ from reasoner.mixtures import total_of
 from reasoner.orderings import Puzzle
 from reasoner.sets import Question
 from reasoner.stories import Story
-from reasoner.task import Event, Kind, Problem, Step, steps
-from reasoner.thoughts import CHECKS, Sum, thought
-
-_VERBS: Mapping[Kind, str] = {"add": "gains", "sub": "loses", "mul": "times", "div": "split by"}
+from reasoner.task import Event, Problem, Step, steps
+from reasoner.thoughts import CHECKS, VERBS, Sum, thought
 
 
 def solved(question: Question, *, checks: int = 1) -> str:
@@ -80,4 +77,4 @@ def _head(event: Event) -> str:
         case "give":
             return f"{event.owner} gives {event.to} {event.amount}"
         case _:
-            return f"{event.owner} {_VERBS[event.kind]} {event.amount}"
+            return f"{event.owner} {VERBS[event.kind]} {event.amount}"

@@ -17,7 +17,7 @@ JOINT = "+"
 class Joined:
     """One replica of several, as far as its scheduler goes; the driver carries reports and grants.
 
-    Of backends with more slots than `scheduler.sharing.LARGEST` so many are shared.
+    Of backends with more slots than `scheduler.wants.LARGEST` so many are shared.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:

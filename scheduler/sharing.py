@@ -9,11 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from scheduler.shares import charge, divide, grant
-from scheduler.wants import LARGEST as MOST
-from scheduler.wants import REST, Want, Wants, merged
-
-LARGEST = MOST
-"""Slots and requests above this are no sensible figures; below it the arithmetic is exact in any language."""
+from scheduler.wants import LARGEST, REST, Want, Wants, merged
 
 Tokens = Mapping[str, Mapping[str, int]]
 """Tokens by pool and tenant."""

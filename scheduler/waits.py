@@ -1,5 +1,6 @@
 """How long those who come will wait for a first slot, by how those who wait get theirs."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 ENOUGH = 8
@@ -36,13 +37,14 @@ class Waits:
 
     def __init__(self) -> None:
         self._paces: dict[Line, _Pace] = {}
+        self._waiting: Counter[int] = Counter()  # by class
 
     def __len__(self) -> int:
         return len(self._paces)
 
     def ahead(self, priority: int) -> int:
         """How many of this class, and of those that go before it, wait."""
-        return sum(pace.waiting for (own, _), pace in self._paces.items() if own <= priority)
+        return sum(count for own, count in self._waiting.items() if own <= priority)
 
     def join(self, line: Line, now: int) -> None:
         """One more waits in the line."""
@@ -50,6 +52,7 @@ class Waits:
         if not pace.waiting and (pace.kept_until is None or now > pace.kept_until):
             pace.gap, pace.seen, pace.kept_until, pace.began, pace.last = 0.0, 0, None, now, now
         pace.waiting += 1
+        self._waiting[line[0]] += 1
         if len(self._paces) > KEPT:
             self._paces = {key: each for key, each in self._paces.items() if each.waiting}
 
@@ -59,6 +62,7 @@ class Waits:
         if pace is None or not pace.waiting:
             return
         pace.waiting -= 1
+        self._waiting[line[0]] -= 1
         if started:
             pace.seen += 1
             pace.gap += max(SMOOTHING, 1 / pace.seen) * (now - pace.last - pace.gap)
