@@ -373,9 +373,7 @@ class Scheduler:
         queue.add(-1)
         if index not in program.tried and index not in program.running:
             self._allowance.earn()
-        start = self._start(queue, program, index, place)
-        queue.changed(program, self._now)
-        return start
+        return self._start(queue, program, index, place)
 
     def _start(self, queue: Queue, program: Program, index: int, place: Place) -> Start:
         charged = max(1.0, program.length(queue.length))
@@ -391,4 +389,5 @@ class Scheduler:
             program.home = place.name
             queue.remember(program.asked.prefix, place.name)
         queue.charge(program.asked.tenant, charged, charged)
+        queue.changed(program, self._now)
         return Start(program.name, index, place.name, number, rank)
