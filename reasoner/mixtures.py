@@ -150,15 +150,16 @@ def drill(dice: Random, count: int = EQUATIONS) -> Example:
     return tuple(found)
 
 
-def lookup(dice: Random, count: int = 6) -> Example:
-    """Choices, and the letter of each in some order: only the letters weigh."""
+def lookup(dice: Random, count: int = 4) -> Example:
+    """Choices, and the way to the letter of each, in some order: only the way and the letter weigh."""
     found = [Segment(prompt("Practice."), 0.0)]
     for _ in range(count):
         puzzle = drawn("train", partial(orderings.draw, bin_=dice.choice(("o2", "o3", "o4"))), dice)
         listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
         found.append(Segment(f"{listed}\n", 0.0))
         for name in dice.sample(puzzle.choices, len(puzzle.choices)):
-            found += [Segment(f"So {name}:", 0.0), Segment(f" {puzzle.letter(name)}"), Segment(".\n", 0.0)]
+            way = f" {puzzle.listed(name)}: {puzzle.letter(name)}"
+            found += [Segment(f"So {name}:", 0.0), Segment(way), Segment(".\n", 0.0)]
     return tuple(found)
 
 

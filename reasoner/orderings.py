@@ -146,6 +146,11 @@ class Puzzle:
         """The letter of a choice; ValueError for a name that is none."""
         return "ABCD"[self.choices.index(name)]
 
+    def listed(self, name: str) -> str:
+        """The choices up to this one, as a thought goes through them; ValueError for a name that is none."""
+        upto = self.choices[: self.choices.index(name) + 1]
+        return ", ".join(f"({letter}) {choice}" for letter, choice in zip("ABCD", upto, strict=False))
+
     def key(self) -> tuple[object, ...]:
         """The puzzle without its words: equal for two that differ in names, things, quality or phrasing only."""
         index = {name: i for i, name in enumerate(dict.fromkeys(n for clue in self.clues for n in clue.mentioned()))}

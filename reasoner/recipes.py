@@ -15,12 +15,12 @@ TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, contex
 SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
 LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=768, context=1280)
 EVERYTHING = Mixture(
-    stories=0.40,
-    ledgers=0.32,
-    puzzles=0.20,
-    drills=0.08,
-    lookups=0.02,
-    steps={1: 0.12, 2: 0.30, 3: 0.28, 4: 0.12, 5: 0.08, 6: 0.06, 8: 0.04},
+    stories=0.50,
+    ledgers=0.27,
+    puzzles=0.18,
+    drills=0.06,
+    lookups=0.01,
+    steps={1: 0.12, 2: 0.34, 3: 0.30, 4: 0.11, 5: 0.06, 6: 0.04, 8: 0.03},
     levels={1: 0.16, 2: 0.16, 3: 0.16, 4: 0.16, 5: 0.12, 6: 0.11, 7: 0.09, 8: 0.04},
     bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
     checks=(0.20, 0.35, 0.30, 0.15),
@@ -43,7 +43,7 @@ READING = replace(
     ledgers=0.24,
     puzzles=0.38,
     drills=0.0,
-    lookups=0.05,
+    lookups=0.12,
     levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
     reading=True,
 )
@@ -53,7 +53,7 @@ def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
     made = (
         Recipe("reasoner-tiny", TINY, stages(reading=0.65, sums=0.70, most=8_000_000), probes),
-        Recipe("reasoner-small", SMALL, stages(reading=0.80, sums=0.85, most=18_000_000), probes),
+        Recipe("reasoner-small", SMALL, stages(reading=0.75, sums=0.85, most=20_000_000), probes),
         Recipe(
             "reasoner-large",
             LARGE,
@@ -68,7 +68,7 @@ def recipes() -> Mapping[str, Recipe]:
 def stages(*, reading: float, sums: float, most: int) -> tuple[Stage, ...]:
     """Reading first, arithmetic second, everything last, with the rate falling; `most`: tokens of the last one."""
     return (
-        Stage("reading", READING, 16_000_000, {"reading": reading, "clues": 0.5}, least_tokens=3_000_000),
+        Stage("reading", READING, 20_000_000, {"reading": reading, "clues": 0.3}, least_tokens=3_000_000),
         Stage("sums", EASY, 12_000_000, {"reading": reading, "sums": sums}, least_tokens=2_500_000),
         Stage("everything", EVERYTHING, most, decay=0.6),
     )

@@ -49,7 +49,7 @@ DRAWS: dict[str, Callable[[Random], Any]] = {
     "ledger": partial(ledger, level=2),
     "puzzle": partial(orderings.draw, bin_="o2"),
 }
-STATED = re.compile(r"^(?:So (?:the .*: )?|Yes, |No, )(\w+)\.$", re.MULTILINE)
+STATED = re.compile(r"^(?:So (?:the .*: )?|Yes, |No, (?:.*: )?)(\w+)\.$", re.MULTILINE)
 BOXED = re.compile(r"The answer is \\boxed\{(\w+)\}\.<\|im_end\|>\n$")
 
 
@@ -240,15 +240,16 @@ def test_probes_ask_development_questions(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_lookups_are_right() -> None:
-    """The letter of a name is the one that stands before it."""
+    """The letter of a name is the one that stands before it, and the choices up to it are listed on the way."""
     found = Counter()
     for seed in range(20):
         whole = lookup(Random(seed))
         shown = text(whole)
-        for listed, asked in re.findall(r"(\(A\) .*)\n((?:So \w+: [A-D]\.\n)+)", shown):
+        for listed, asked in re.findall(r"(\(A\) .*)\n((?:So \w+: .*: [A-D]\.\n)+)", shown):
             letters = {name: letter for letter, name in re.findall(r"\(([A-D])\) (\w+)", listed)}
-            said = dict(re.findall(r"So (\w+): ([A-D])", asked))
+            said = dict(re.findall(r"So (\w+): .*: ([A-D])", asked))
             assert said == letters
+            assert all(f") {name}: {letter}." in asked for name, letter in said.items())
             found.update(said.values())
-        assert {each.text for each in whole if each.weight} <= {" A", " B", " C", " D"}
+        assert all(re.fullmatch(r"( \([A-D]\) \w+,?)+: [A-D]", each.text) for each in whole if each.weight)
     assert min(found.values()) > 50

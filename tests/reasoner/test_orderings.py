@@ -176,7 +176,7 @@ def test_thought_climbs_and_walks() -> None:
         "3. Zoe > Mia.",
         "Up: Mia < Zoe.",
         "Down: Zoe > Mia > Tom > Ana.",
-        "So the second oldest is Mia: C.",
+        "So the second oldest is Mia: (A) Tom, (B) Zoe, (C) Mia: C.",
         opening,
         "1. Mia > Tom ok.",
         "2. Tom > Ana ok.",
@@ -193,7 +193,8 @@ def drafted(puzzle: Puzzle, *, rising: bool = False, slip: Slip | None = None) -
 
 def test_thought_may_go_the_other_way_round() -> None:
     """A rising thought goes down first and then up, and finds the same."""
-    lines = ["Down: Mia > Tom > Ana.", "Up: Ana < Tom < Mia < Zoe.", "So the second oldest is Mia: C."]
+    result = "So the second oldest is Mia: (A) Tom, (B) Zoe, (C) Mia: C."
+    lines = ["Down: Mia > Tom > Ana.", "Up: Ana < Tom < Mia < Zoe.", result]
     assert drafted(replace(MIA, clues=(MIA.clues[2], *MIA.clues[:2])), rising=True).splitlines()[3:] == lines
 
 
@@ -210,12 +211,15 @@ def test_implied_clues_are_weighed() -> None:
     [
         (Slip("clue", 0.5, 0.0, later=False), "2.[ Ana > Tom], wait, Tom > Ana.\n"),
         (Slip("start", 0.0, 0.999, later=False), "Up: Mia[ < Ana], wait, Mia < Zoe.\n"),
-        (Slip("start", 0.0, 0.0, later=True), "Up: Mia[.\n]Down: Mia > Tom > Ana.\nSo the second oldest is Tom: A.\n"),
+        (
+            Slip("start", 0.0, 0.0, later=True),
+            "Up: Mia[.\n]Down: Mia > Tom > Ana.\nSo the second oldest is Tom: (A) Tom: A.",
+        ),
         (Slip("walk", 0.5, 0.0, later=False), "Down: Zoe > Mia[ > Zoe], wait, Mia > Tom > Ana.\n"),
-        (Slip("walk", 0.0, 0.0, later=True), "Down: Zoe[ > Tom] > Ana.\nSo the second oldest is Tom: A.\n"),
-        (Slip("walk", 0.999, 0.0, later=True), "Down: Zoe > Mia > Tom[.\n]So the second oldest is Mia: C.\n"),
-        (Slip("letter", 0.0, 0.0, later=False), "So the second oldest is Mia:[ A], wait, Mia: C.\n"),
-        (Slip("name", 0.0, 0.5, later=True), "So the second oldest is[ Zoe: B].\n"),
+        (Slip("walk", 0.0, 0.0, later=True), "Down: Zoe[ > Tom] > Ana.\nSo the second oldest is Tom: (A) Tom: A.\n"),
+        (Slip("walk", 0.999, 0.0, later=True), "Down: Zoe > Mia > Tom[.\n]So the second oldest is Mia: (A)"),
+        (Slip("letter", 0.0, 0.0, later=False), "is Mia:[ (A) Tom: A], wait, Mia: (A) Tom, (B) Zoe, (C) Mia: C.\n"),
+        (Slip("name", 0.0, 0.5, later=True), "So the second oldest is[ Zoe: (A) Tom, (B) Zoe: B].\n"),
     ],
 )
 def test_slips_are_marked_and_followed(slip: Slip, expected: str) -> None:
@@ -228,7 +232,7 @@ def test_checks_find_what_is_missing_or_turned() -> None:
     draft = first_pass(MIA, False, Slip("start", 0.0, 0.0, later=True))
     draft.check("Again.")
     words = "".join(words for words, _ in draft.pieces)
-    assert "3. Zoe > Mia, no Zoe.\nUp: Mia < Zoe.\nDown: Zoe > Mia > Tom > Ana.\nNo, C.\n" in words
+    assert "3. Zoe > Mia, no Zoe.\nUp: Mia < Zoe.\nDown: Zoe > Mia > Tom > Ana.\nNo, Mia: (A)" in words
     turned = first_pass(IMPLIED, False, Slip("clue", 0.5, 0.0, later=True))
     assert turned.pairs[2] == ("Ana", "Tom")
     turned.chain = ["Zoe", "Mia", "Ana", "Tom"]
@@ -304,7 +308,7 @@ def test_probes_weigh_one_skill_each() -> None:
     assert [[segment.text for segment in probe if segment.weight] for probe in probes] == [
         [" Mia > Tom", " Tom > Ana", " Zoe > Mia"],
         [" Mia < Zoe.\n", " Zoe > Mia > Tom > Ana.\n"],
-        [" Mia: C"],
+        [" Mia: (A) Tom, (B) Zoe, (C) Mia: C"],
     ]
     assert len({text(probe) for probe in probes}) == 1
     assert verify(text(probes[0]), MIA)

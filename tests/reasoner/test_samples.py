@@ -48,6 +48,7 @@ def test_a_thought_ends_before_its_mark() -> None:
         (THOUGHT, "1. gains 5: 12+5=17.\n2. loses 3: 17-3=14.\nSo 14"),
         ("1. 2+2=4.\nSo Mia has 4.\nWait, let me check again.\nYes, Mia has 4.\n", "1. 2+2=4.\nSo Mia has 4"),
         ("So the second oldest is Mia: B, wait, Tom: C.\n", "So the second oldest is Mia: B"),
+        ("So the oldest is Mia: (A) Tom, (B) Mia: B.\nYes, B.\n", "So the oldest is Mia: (A) Tom, (B) Mia: B"),
         ("So the oldest is Mia.\n", None),
         ("1. 2+2=4.\n", None),
         ("</think>\nSo 4.\n", None),
