@@ -13,7 +13,7 @@ TEXTS = 6000
 """Examples from which the tokeniser's merges come."""
 TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
 SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
-LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=768, context=1280)
+LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=704, context=1280)
 EVERYTHING = Mixture(
     stories=0.50,
     ledgers=0.27,
@@ -57,9 +57,9 @@ def recipes() -> Mapping[str, Recipe]:
         Recipe(
             "reasoner-large",
             LARGE,
-            (Stage("everything", EVERYTHING, 7_000_000, lr=0.012, embedding_lr=0.002, decay=0.6),),
+            (Stage("everything", EVERYTHING, 14_000_000, lr=0.008, embedding_lr=0.0015, decay=0.7),),
             probes,
-            grown_from="reasoner-small/sums",
+            grown_from="reasoner-small",
         ),
     )
     return {recipe.name: recipe for recipe in made}
