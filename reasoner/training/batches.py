@@ -5,17 +5,15 @@ that a stream can be taken up at any batch by drawing that batch's pool again.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from reasoner.examples import Example
+from reasoner.training.recipe import Mixture
 from reasoner.training.tokens import Row, encode
-
-Mixture = Callable[[random.Random], Example]
 
 POOL = 768
 """Examples drawn at once: enough that batches of like lengths hold unlike examples."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from reasoner.examples import Example
-from reasoner.training.batches import Mixture
 from reasoner.training.shape import Shape
 
+Mixture = Callable[[Random], Example]
 Skills = Mapping[str, Sequence[Example]]
 
 
