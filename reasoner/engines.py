@@ -24,11 +24,13 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One generated token: its text, its log-probability, and those of the likeliest candidates in its place (nats)."""
+    """One generated token: its text, its log-probability, and those of the likeliest candidates in its place (nats);
+    `names`: the candidates' texts."""
 
     text: str
     logprob: float
     top: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +195,9 @@ def _pieces(logprobs: Mapping[str, Any]) -> tuple[Piece, ...]:
     """The tokens, in the form of chats, or in the older one of text completions."""
     if "tokens" in logprobs:
         return tuple(map(Piece, logprobs["tokens"], logprobs["token_logprobs"]))
-    return tuple(
-        Piece(entry["token"], entry["logprob"], _candidates(entry.get("top_logprobs") or ()))
-        for entry in logprobs.get("content") or ()
-    )
+    return tuple(_piece(entry, entry.get("top_logprobs") or ()) for entry in logprobs.get("content") or ())
 
 
-def _candidates(top: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-    return tuple(candidate["logprob"] for candidate in top)
+def _piece(entry: Mapping[str, Any], top: Sequence[Mapping[str, Any]]) -> Piece:
+    logprobs, names = (tuple(candidate[key] for candidate in top) for key in ("logprob", "token"))
+    return Piece(entry["token"], entry["logprob"], logprobs, names)

@@ -8,14 +8,26 @@ OPENED, CLOSED = "<think>\n", "</think>\n"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of text. `weight`: of each of its tokens in the loss; 0 for what a model need not learn to say."""
+    """A stretch of text. `weight`: of each of its tokens in the loss; 0 for what a model need not learn to say.
+
+    `verdict`: a token to learn to say where the segment begins, instead of what stands there; nothing else of the
+    segment is learnt then.
+    """
 
     text: str
     weight: float = 1.0
+    verdict: str = ""
 
 
 Example = tuple[Segment, ...]
 """From the first token of the prompt to the last of the answer."""
+
+
+CHAT_TEMPLATE = (
+    r"{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    r"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
+)
+"""ChatML in Jinja; the reply begins inside the thought. `prompt` says the same in Python."""
 
 
 def prompt(question: str) -> str:

@@ -25,9 +25,13 @@ _MOST_TOO_LONG = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples side by side: token numbers and loss weights (rows, length), both 0 after an example's end."""
+    """Examples side by side: token numbers, what is to be said in place of each, and the weight of that in the loss.
+
+    All are (rows, length), and 0 after an example's end.
+    """
 
     ids: Tensor
+    targets: Tensor
     weights: Tensor
     tokens: int
     """Without the padding."""
@@ -89,6 +93,10 @@ def _inputs(row: Row) -> int:
 def padded(rows: Sequence[Row]) -> Batch:
     """Rows as one batch."""
     length = max(map(_inputs, rows)) + 1
-    ids = [row.ids + [0] * (length - len(row)) for row in rows]
-    weights = [row.weights + [0.0] * (length - len(row)) for row in rows]
-    return Batch(torch.tensor(ids), torch.tensor(weights), sum(map(len, rows)))
+    ids = torch.tensor([row.ids + [0] * (length - len(row)) for row in rows])
+    weights = torch.tensor([row.weights + [0.0] * (length - len(row)) for row in rows])
+    targets = ids.clone()
+    for number, row in enumerate(rows):
+        for place, verdict in row.verdicts.items():
+            targets[number, place] = verdict
+    return Batch(ids, targets, weights, sum(map(len, rows)))

@@ -218,5 +218,5 @@ def weighted_loss(model: Llama, batch: Batch) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         # The vocabulary is wide: only the positions that count are scored.
         logits = model.logits(model.hidden(batch.ids[:, :-1])[learnt])
-    losses = functional.cross_entropy(logits.float(), batch.ids[:, 1:][learnt], reduction="none")
+    losses = functional.cross_entropy(logits.float(), batch.targets[:, 1:][learnt], reduction="none")
     return losses @ weights[learnt] / weights.sum()

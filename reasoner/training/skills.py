@@ -34,7 +34,7 @@ def _cut(row: Row) -> Row:
     end = max((i for i, weight in enumerate(row.weights, 1) if weight > 0), default=0)
     if end < 2:
         raise ValueError("an example of a skill weighs nothing after its first token")
-    return Row(row.ids[:end], row.weights[:end])
+    return Row(row.ids[:end], row.weights[:end], row.verdicts)
 
 
 def share_right(model: Llama, batches: Iterable[Batch]) -> float:
@@ -57,7 +57,7 @@ def _hits(model: Llama, batch: Batch) -> Tensor:
     judged = probed[:, 1:]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         said = model.logits(model.hidden(batch.ids[:, :-1])[judged]).argmax(-1)
-    wrong = said != batch.ids[:, 1:][judged]
+    wrong = said != batch.targets[:, 1:][judged]
     numbers = numbers[:, 1:][judged]
     faults = torch.zeros(int(starts.sum())).index_add(0, numbers, wrong.float())
     return faults[numbers.unique()] == 0

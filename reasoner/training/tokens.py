@@ -4,7 +4,7 @@ Its pre-tokeniser is Qwen2's, so that every engine that runs Qwen2 runs these mo
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ _QWEN2 = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An example in tokens: their numbers, and the weight of each in the loss."""
+    """An example in tokens: their numbers, and the weight of each in the loss.
+
+    `verdicts`: by place, the number of the token to say there instead of the one that stands there.
+    """
 
     ids: list[int]
     weights: list[float]
+    verdicts: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,19 +68,33 @@ def load(path: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Row]:
-    """Each example in tokens, every segment encoded alone so that no token spans two weights."""
+    """Each example in tokens, every segment encoded alone so that no token spans two weights.
+
+    ValueError for a verdict that is no token.
+    """
     texts = [segment.text for example in examples for segment in example]
     encodings = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
-    return [_row(example, encodings) for example in examples]
+    return [_row(tokenizer, example, encodings) for example in examples]
 
 
-def _row(example: Example, encodings: Iterator[Any]) -> Row:
+def _row(tokenizer: Tokenizer, example: Example, encodings: Iterator[Any]) -> Row:
     row = Row([], [])
     for segment in example:
         ids = next(encodings).ids
+        if segment.verdict:
+            row.verdicts[len(row)] = _number(tokenizer, segment.verdict)
+            row.weights.extend([segment.weight, *[0.0] * (len(ids) - 1)])
+        else:
+            row.weights.extend([segment.weight] * len(ids))
         row.ids.extend(ids)
-        row.weights.extend([segment.weight] * len(ids))
     return row
+
+
+def _number(tokenizer: Tokenizer, token: str) -> int:
+    number: int | None = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"the verdict {token!r} is no single token")
+    return number
 
 
 def check_segments(tokenizer: Tokenizer, example: Example) -> None:

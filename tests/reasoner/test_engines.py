@@ -164,7 +164,7 @@ TEXT_TOKENS = {"tokens": ["4", "}"], "token_logprobs": [-0.5, -0.1], "top_logpro
 @pytest.mark.parametrize(
     ("logprobs", "pieces"),
     [
-        (CHAT_TOKENS, (Piece("4", -0.5, (-0.5,)),)),
+        (CHAT_TOKENS, (Piece("4", -0.5, (-0.5,), ("4",)),)),
         (TEXT_TOKENS, (Piece("4", -0.5), Piece("}", -0.1))),
         (None, ()),
     ],
