@@ -1,4 +1,4 @@
-"""`python -m reasoner`: record samples of a model, evaluate a recording, print questions with known answers."""
+"""`python -m reasoner`: record samples of a model, have them judged, evaluate a recording, print questions."""
 
 import argparse
 import importlib
@@ -12,8 +12,10 @@ from typing import Any
 
 from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
 from reasoner.evaluate import Row, rows, tables
+from reasoner.figures import Line
+from reasoner.judging import judged
 from reasoner.questions import SPLITS
-from reasoner.record import Recording, load, missing, record
+from reasoner.record import Recording, load, missing, record, save
 from reasoner.samples import Extras
 from reasoner.sets import OWNERS, STANDARD, TASKS, Question, Task, bins_of, selected
 from reasoner.trace import solved
@@ -42,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("trace", type=Path)
     evaluate.add_argument("--json", action="store_true", help="figures of every row as JSON, more of them")
     evaluate.set_defaults(run=_evaluate)
+    _add_judge(commands.add_parser("judge", help="have a judge score recorded samples, and print how well it does"))
     listing = commands.add_parser("questions", help="print questions with their answers")
     _add_selection(listing)
     listing.add_argument("--worked", action="store_true", help="with the worked solution")
@@ -60,21 +63,34 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--standard", action="store_true", help="as many of each bin as figures are reported on")
 
 
-def _add_sample(parser: argparse.ArgumentParser) -> None:
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    _add_engine(parser, "requests")
+    parser.add_argument("--samples", type=Path, required=True, metavar="TRACE", help="recorded with --texts")
+    parser.add_argument("--out", type=Path, metavar="SCORED", help="a copy of the trace with scores, *.jsonl.gz")
+    parser.add_argument("--json", action="store_true", help="figures of every row as JSON, more of them")
+    parser.set_defaults(run=_judge, max_tokens=1)
+
+
+def _add_engine(parser: argparse.ArgumentParser, what: str) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", type=Path, metavar="GGUF", help="a GGUF file, run in llama.cpp here")
     source.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, up to and including /v1")
     parser.add_argument("--name", help="the served model's name, written to the trace (default: the file's folder)")
+    parser.add_argument("--parallel", type=_positive, default=8, metavar="N", help=f"{what} at once (8)")
+    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of llama.cpp (1)")
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    _add_engine(parser, "samples")
     _add_selection(parser)
     parser.add_argument("--samples", type=_positive, default=16, metavar="K", help="samples of each question (16)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
     parser.add_argument("--max-tokens", type=_positive, default=900, metavar="N", help="tokens of one sample (900)")
-    parser.add_argument("--parallel", type=_positive, default=8, metavar="N", help="samples at once (8)")
-    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of llama.cpp (1)")
     parser.add_argument("--confidence", action="store_true", help="record how sure each sample's tokens were")
     parser.add_argument("--steps", action="store_true", help="record the share of right steps of each sample")
     parser.add_argument("--probes", action="store_true", help="record forced answers at every line of each thought")
     parser.add_argument("--probed", type=_positive, metavar="P", help="... of the first P samples of a question alone")
+    parser.add_argument("--texts", action="store_true", help="record what each sample says, for a judge")
     parser.add_argument("--out", type=Path, required=True, metavar="TRACE", help="where to, *.jsonl.gz")
     parser.set_defaults(run=_sample)
 
@@ -115,7 +131,7 @@ def _extras(args: argparse.Namespace) -> Extras:
     if args.probed and not args.probes:
         raise ValueError("--probed needs --probes")
     probed = min(args.probed or args.samples, args.samples) if args.probes else 0
-    return Extras(confidence=args.confidence, steps=args.steps, probed=probed)
+    return Extras(confidence=args.confidence, steps=args.steps, probed=probed, text=args.texts)
 
 
 def _questions(args: argparse.Namespace) -> None:
@@ -126,13 +142,28 @@ def _questions(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    lines = load(args.trace)
+    _print_figures(_trace(args.trace), as_json=args.json)
+
+
+def _trace(path: Path) -> list[Line]:
+    lines = list(load(path).values())
     if not lines:
-        raise ValueError(f"no trace in {args.trace}")
-    if args.json:
-        print(json.dumps([_jsonable(row) for row in rows(lines.values())], indent=1))
-    else:
-        print(tables(lines.values()))
+        raise ValueError(f"no trace in {path}")
+    return lines
+
+
+def _print_figures(lines: Sequence[Line], *, as_json: bool) -> None:
+    print(json.dumps([_jsonable(row) for row in rows(lines)], indent=1) if as_json else tables(lines))
+
+
+def _judge(args: argparse.Namespace) -> None:
+    lines = _trace(args.samples)
+    total = sum(1 + len(line["samples"]) for line in lines)
+    with _engine(args, _name(args)) as engine, _progress_bar(total) as bar:
+        scored = judged(engine, lines, parallel=args.parallel, on_score=lambda _: bar.update())
+    if args.out:
+        save(args.out, scored)
+    _print_figures(scored, as_json=args.json)
 
 
 def _jsonable(row: Row) -> Row:
@@ -145,10 +176,8 @@ def _number(value: float) -> float | None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    if args.base_url and not args.name:
-        raise ValueError("--base-url needs --name, the model to ask for")
+    name = _name(args)
     questions = _selected(args)
-    name = args.name or args.model.resolve().parent.name
     recording = Recording(name, args.temperature, args.samples, args.parallel, _extras(args))
     made: list[Reply] = []
     started = time.monotonic()
@@ -161,6 +190,13 @@ def _sample(args: argparse.Namespace) -> None:
         lines = record(engine, questions, recording, args.out, on_sample=count)
     print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
     print(tables(lines))
+
+
+def _name(args: argparse.Namespace) -> str:
+    if args.base_url and not args.name:
+        raise ValueError("--base-url needs --name, the model to ask for")
+    name: str = args.name or args.model.resolve().parent.name
+    return name
 
 
 def _progress_bar(total: int) -> Any:

@@ -2,6 +2,8 @@
 
 First accuracy: one sample, majority of k, any of k, greedy; and the tokens. Then thoughts: how long, how scattered
 their answers, how early right, how much of them comes after a first answer, and how well scores tell right from wrong.
+Last, where a judge has scored the samples: how well it tells right from wrong, also among samples of one question, and
+how often its choice of k samples is right.
 """
 
 import math
@@ -14,6 +16,7 @@ from reasoner.figures import (
     Sample,
     after_stated,
     auroc,
+    best_at,
     entropy,
     forced_right,
     greedy,
@@ -21,11 +24,13 @@ from reasoner.figures import (
     mean,
     mean_known,
     pass_at,
+    weighted_at,
 )
 
 _MAJORITIES = (4, 8, 16, 32)
 _PASSES = (16, 32)
 _SHARES = (0.25, 0.5, 0.75, 1.0)
+_CHOICES = (4, 8, 16)
 _CONFIDENCES = ("mean", "bottom", "lowest", "tail", "logprob", "answer")
 
 
@@ -49,6 +54,26 @@ def _steps(sample: Sample) -> float | None:
     return sample.get("steps")
 
 
+def _judge(sample: Sample) -> float | None:
+    return sample.get("judge")
+
+
+def _best(line: Line, k: int, score: str) -> float:
+    return best_at(line["samples"], k, score) if _is_judged(line) else math.nan
+
+
+def _weighted(line: Line, k: int) -> float:
+    return weighted_at(line, k, "judge")
+
+
+def _within(line: Line) -> float:
+    return auroc(_scored(line["samples"], _judge))
+
+
+def _is_judged(line: Line) -> bool:
+    return all(_judge(sample) is not None for sample in line["samples"])
+
+
 ACCURACIES: Mapping[str, Callable[[Line], float]] = {
     "pass@1": partial(_any_right, k=1),
     **{f"maj@{k}": partial(majority_at, k=k) for k in _MAJORITIES},
@@ -62,28 +87,42 @@ COURSES: Mapping[str, Callable[[Line], float]] = {
     "after stated": _after_stated,
 }
 """Of a question; of several the mean of those that have one."""
+CHOICES: Mapping[str, Callable[[Line], float]] = {
+    "AUROC within": _within,
+    **{f"judge@{k}": partial(_best, k=k, score="judge") for k in _CHOICES},
+    **{f"weighted@{k}": partial(_weighted, k=k) for k in _CHOICES},
+    **{f"steps@{k}": partial(_best, k=k, score="steps") for k in _CHOICES},
+}
+"""Of a judged question; of several the mean of those that have one."""
 SCORES: Mapping[str, Callable[[Sample], float | None]] = {
     **{f"AUROC {name}": partial(_confidence, name=name) for name in _CONFIDENCES},
     "AUROC steps": _steps,
+    "AUROC judge": _judge,
 }
 """Scores of a sample, judged over all samples of a row together."""
 FIRST = (*ACCURACIES, "tokens")
 SECOND = ("thought", *COURSES, "AUROC mean", "AUROC tail", "AUROC steps")
+THIRD = (
+    "AUROC judge",
+    "AUROC within",
+    *(f"{name}@{k}" for k in _CHOICES for name in ("steps", "maj", "judge", "weighted")),
+)
 _WHOLE = ("tokens", "thought")
 
 Row = dict[str, Any]
 
 
 def tables(lines: Iterable[Line]) -> str:
-    """One or two Markdown tables with a row per bin (the task, where a trace has no bins), one per task of several bins
-    if there are several tasks, and one for all questions.
+    """Up to three Markdown tables with a row per bin (the task, where a trace has no bins), one per task of several
+    bins if there are several tasks, and one for all questions.
 
     Accuracies are means over questions; `tokens` and `thought` are means over samples; `forced@25%`: share of samples
     whose forced answer is right after a quarter of the thought. `-` where there is too little to tell; columns that a
-    trace cannot give are left out, and so is a second table of none but them.
+    trace cannot give are left out, and so is a second table of none but them, and a third without a judge.
     """
     found = rows(lines)
-    drawn = (_drawn(found, names) for names in (FIRST, SECOND))
+    judged = any(not math.isnan(row["AUROC judge"]) for row in found)
+    drawn = (_drawn(found, names) for names in (FIRST, SECOND, *((THIRD,) if judged else ())))
     return "\n\n".join(table for table in drawn if table)
 
 
@@ -97,7 +136,7 @@ def rows(lines: Iterable[Line]) -> list[Row]:
 
 
 def _of_question(line: Line) -> Mapping[str, float]:
-    return {name: figure(line) for name, figure in (*ACCURACIES.items(), *COURSES.items())}
+    return {name: figure(line) for name, figure in (*ACCURACIES.items(), *COURSES.items(), *CHOICES.items())}
 
 
 Measured = tuple[Line, Mapping[str, float]]
@@ -116,7 +155,7 @@ def _row(name: str, group: Sequence[Measured]) -> Row:
     found |= {figure: mean([known[figure] for _, known in group]) for figure in ACCURACIES}
     found["tokens"] = mean([sample["tokens"] for sample in samples])
     found["thought"] = mean([sample["thought"] for sample in samples if "thought" in sample])
-    found |= {figure: mean_known(known[figure] for _, known in group) for figure in COURSES}
+    found |= {figure: mean_known(known[figure] for _, known in group) for figure in (*COURSES, *CHOICES)}
     return found | {figure: auroc(_scored(samples, score)) for figure, score in SCORES.items()}
 
 

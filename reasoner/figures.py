@@ -48,6 +48,45 @@ def _majority_right(samples: Sequence[Sample]) -> bool:
     return any(sample["correct"] for sample in samples if sample["answer"] == leader)
 
 
+def best_at(samples: Sequence[Sample], k: int, score: str) -> float:
+    """Probability that the one of k random samples with the highest score is right; ties are broken by chance.
+
+    `score`: the samples' key that holds it. nan with fewer than k samples, or where one has no score.
+    """
+    if len(samples) < k or any(sample.get(score) is None for sample in samples):
+        return math.nan
+    ordered = sorted(samples, key=lambda sample: float(sample[score]), reverse=True)
+    right, left = 0.0, len(ordered)
+    for _, group in groupby(ordered, key=lambda sample: float(sample[score])):
+        tied = [sample["correct"] for sample in group]
+        # All k among the samples that are no better, less all k among those that are worse.
+        reached = math.comb(left, k) - math.comb(left - len(tied), k)
+        right += reached * mean(tied)
+        left -= len(tied)
+    return right / math.comb(len(ordered), k)
+
+
+def weighted_at(line: Line, k: int, score: str) -> float:
+    """Probability that the answer with the most score in k random samples is right; nan as of `best_at`.
+
+    A vote in which every sample weighs as much as its score (Li et al. 2023, arXiv 2206.02336, section 3.2).
+    """
+    samples = line["samples"]
+    if len(samples) < k or any(sample.get(score) is None for sample in samples):
+        return math.nan
+    rng = random.Random(line["id"])
+    return sum(_weightiest_right(rng.sample(samples, k), score) for _ in range(_SUBSETS)) / _SUBSETS
+
+
+def _weightiest_right(samples: Sequence[Sample], score: str) -> bool:
+    votes: dict[str, float] = {}
+    for sample in samples:
+        if sample["answer"] is not None:
+            votes[sample["answer"]] = votes.get(sample["answer"], 0.0) + sample[score]
+    leader = max(votes, key=votes.__getitem__, default=None)
+    return any(sample["correct"] for sample in samples if leader is not None and sample["answer"] == leader)
+
+
 def greedy(line: Line) -> float:
     """Whether the answer at temperature 0 is right."""
     return float(line["greedy"]["correct"]) if "greedy" in line else math.nan

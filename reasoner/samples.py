@@ -5,8 +5,8 @@ r"""What is recorded of one sample beside its answer: how sure its tokens were, 
 if its thought ended after a line: `[tokens of the thought so far, answer, confidence]` for every line and, first, for
 no thought at all. The answer is greedy, after `</think>\nThe answer is \boxed{`; null if it has no end; its confidence
 is the product of its tokens' probabilities. `thought`: tokens of the thought. `stated`: those up to the first answer
-that it states ("So 12.", "So the oldest is Mia: (A) Tom, (B) Mia: B."), null without one. Numbers are rounded to three
-digits.
+that it states ("So 12.", "So the oldest is Mia: (A) Tom, (B) Mia: B."), null without one. `text`: thought and answer.
+Numbers are rounded to three digits.
 """
 
 import re
@@ -39,12 +39,13 @@ _STATED = re.compile(r"^So (?:the [^\n]*?: [A-D]|(?:\w+ has )?\d+)\b", re.MULTIL
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What to record beside answers: `confidence`, `steps`, and forced answers of the greedy sample and the first
-    `probed` others of each question."""
+    """What to record beside answers: `confidence`, `steps`, forced answers of the greedy sample and the first `probed`
+    others of each question, and each sample's `text`."""
 
     confidence: bool = False
     steps: bool = False
     probed: int = 0
+    text: bool = False
 
     @property
     def top(self) -> int:
@@ -56,8 +57,8 @@ class Extras:
     def keys(self) -> frozenset[str]:
         """What every sample has."""
         read = self.top > 0
-        wanted = {"confidence": self.confidence, "steps": self.steps, "thought": read, "stated": read}
-        return frozenset({"answer", "correct", "tokens", *(key for key, chosen in wanted.items() if chosen)})
+        told = {"confidence": self.confidence, "steps": self.steps, "text": self.text, "thought": read, "stated": read}
+        return frozenset({"answer", "correct", "tokens", *(key for key, chosen in told.items() if chosen)})
 
 
 def entry(engine: Engine, question: Question, reply: Reply, extras: Extras, *, probed: bool) -> Entry:
@@ -74,6 +75,8 @@ def entry(engine: Engine, question: Question, reply: Reply, extras: Extras, *, p
     if extras.top:
         found["thought"] = tokens_until(reply.pieces, len(thought(reply.pieces)))
         found["stated"] = stated(reply.pieces)
+    if extras.text:
+        found["text"] = reply.text
     if probed:
         found["probes"] = probes(engine, question, reply.pieces)
     return found

@@ -1,0 +1,146 @@
+"""What the judge learns from: recorded samples of models that reason, each with what came of it.
+
+Of every line of a thought the judge learns to say whether the answer will be right, as the token-level verifiers of
+Cobbe et al. 2021 (arXiv 2110.14168) do; some thoughts are cut, so that it is familiar with unfinished ones.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+from reasoner.examples import ASKED, ENDED, SAID, Example, Segment
+from reasoner.judge import ASK, RIGHT, WRONG, plain
+from reasoner.record import Line, load
+
+SAMPLES = Path("reasoner/runs/judged")
+"""The folder of recordings with texts, of the train split (`python -m reasoner sample --texts`)."""
+_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
+_PROBED = 25
+"""One in so many questions is kept for probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and the distinct replies to it: `replies[True]` are right."""
+
+    question: str
+    replies: Mapping[bool, Sequence[str]]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some replies are right and some wrong."""
+        return all(self.replies.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Recorded questions. `mixed`: those with replies of both kinds; `having[right]`: by bin, those with one of it."""
+
+    mixed: Sequence[Asked]
+    having: Mapping[bool, Mapping[str, Sequence[Asked]]]
+
+    def draw(self, right: bool, mixed: bool, dice: Random) -> tuple[str, str]:
+        """A question and a reply of this kind, every question as likely: a mixed one, or of any bin alike."""
+        having = self.having[right]
+        asked = dice.choice(self.mixed if mixed else having[dice.choice(list(having))])
+        return asked.question, dice.choice(asked.replies[right])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """A source of examples: right and wrong replies alike, whatever the bin.
+
+    Args:
+        folder: Of the recordings.
+        mixed: Share of questions whose replies are partly right: there is nothing but the reply to go by.
+        cut: Share of thoughts cut after a line.
+        line: Weight of the verdict after each line; that at the end is 1.
+    """
+
+    folder: Path = SAMPLES
+    mixed: float = 0.6
+    cut: float = 0.3
+    line: float = 0.2
+
+    def __call__(self, dice: Random) -> Example:
+        """The next example. ValueError if the folder has too little to learn from."""
+        right = dice.random() < 0.5
+        question, reply = pools(self.folder)[False].draw(right, dice.random() < self.mixed, dice)
+        shown = begun(plain(reply), dice) if dice.random() < self.cut else plain(reply)
+        return example(question, shown, right, line=self.line)
+
+
+def begun(text: str, dice: Random) -> str:
+    """The text up to the end of one of its lines."""
+    ends = [match.end() for match in _LINE.finditer(text)]
+    return text[: dice.choice(ends)].rstrip() if ends else text
+
+
+def example(question: str, shown: str, right: bool, *, line: float = 0.0) -> Example:
+    """What the judge is asked and is to say; `line`: weight of the same verdict after each line that is shown."""
+    verdict = RIGHT if right else WRONG
+    lines = [match.group() for match in _LINE.finditer(f"{shown}\n\n")]
+    rest = [*lines[1:], f"{ASK}{ENDED}{SAID}"]
+    told = [Segment(text, line, verdict) if line else Segment(text, 0.0) for text in rest]
+    return (
+        Segment(f"{ASKED}{question}\n\n", 0.0),
+        Segment(lines[0], 0.0),
+        *told,
+        Segment(verdict),
+        Segment(ENDED, 0.1),
+    )
+
+
+def probes(folder: Path = SAMPLES, count: int = 150) -> Mapping[str, Sequence[Example]]:
+    """The skill `verdicts`: of so many right and as many wrong replies to questions that are not learnt from."""
+    dice, pool = Random("probes"), pools(folder)[True]
+    drawn = [(right, *pool.draw(right, True, dice)) for right in (True, False) for _ in range(count)]
+    return {"verdicts": [_probe(example(question, plain(reply), right)) for right, question, reply in drawn]}
+
+
+def _probe(whole: Example) -> Example:
+    return whole[:-1]
+
+
+@cache
+def pools(folder: Path) -> Mapping[bool, Pool]:
+    """The recordings of a folder: what is kept for probes (True), and what is learnt from (False).
+
+    ValueError without recordings, for questions of another split, and where either has no mixed question.
+    """
+    files = sorted(folder.glob("*.jsonl.gz"))
+    lines = [line for file in files for line in load(file).values()]
+    if not lines:
+        raise ValueError(f"no recordings in {folder}: make them with `python -m reasoner sample --split train --texts`")
+    for line in lines:
+        if not line["id"].startswith("train/"):
+            raise ValueError(f"{folder} holds {line['id']}: a judge learns from the train split alone")
+    return {probed: _pool([line for line in lines if _kept(line["id"]) == probed]) for probed in (True, False)}
+
+
+def _kept(id_: str) -> bool:
+    return hashlib.sha256(id_.encode()).digest()[0] % _PROBED == 0
+
+
+def _pool(lines: Iterable[Line]) -> Pool:
+    asked = [(str(line["bin"]), _asked(line)) for line in lines]
+    mixed = [each for _, each in asked if each.mixed]
+    if not mixed:
+        raise ValueError("the recordings have no question with right and wrong replies: record more of them")
+    having: dict[bool, dict[str, list[Asked]]] = {True: {}, False: {}}
+    for right, of_kind in having.items():
+        for bin_, each in asked:
+            if each.replies[right]:
+                of_kind.setdefault(bin_, []).append(each)
+    return Pool(mixed, having)
+
+
+def _asked(line: Line) -> Asked:
+    texts: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for sample in (line["greedy"], *line["samples"]):
+        texts[sample["correct"]][sample["text"]] = None
+    return Asked(line["question"].strip(), {right: tuple(found) for right, found in texts.items()})
