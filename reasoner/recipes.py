@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from random import Random
 
+from reasoner import judge, verdicts
 from reasoner.examples import text
 from reasoner.mixtures import Mixture, probes
 from reasoner.training.recipe import Recipe, Stage
@@ -60,6 +61,14 @@ def recipes() -> Mapping[str, Recipe]:
             (Stage("everything", EVERYTHING, 14_000_000, lr=0.008, embedding_lr=0.0015, decay=0.7),),
             probes,
             grown_from="reasoner-small",
+        ),
+        Recipe(
+            "reasoner-judge",
+            SMALL,
+            (Stage("verdicts", verdicts.Verdicts(), 7_000_000, lr=0.01, embedding_lr=0.002, decay=0.6),),
+            verdicts.probes,
+            grown_from="reasoner-small",
+            template=judge.CHAT_TEMPLATE,
         ),
     )
     return {recipe.name: recipe for recipe in made}

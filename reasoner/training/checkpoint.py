@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reasoner.examples import CHAT_TEMPLATE
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 
@@ -35,7 +36,8 @@ class Progress:
 class Checkpoint:
     """A model with the tokeniser (text of its tokenizer.json) it was trained with, and how it came there.
 
-    `recipe` and `seed` name the run; `optimisers` is None where training is not to go on from here.
+    `recipe` and `seed` name the run; `optimisers` is None where training is not to go on from here; `template` is the
+    chat template.
     """
 
     recipe: str
@@ -45,6 +47,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     progress: Progress
     optimisers: Mapping[str, Any] | None = None
+    template: str = CHAT_TEMPLATE
 
     def model(self) -> Llama:
         """The model, in 32-bit floats."""
@@ -55,7 +58,8 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file whole or not at all: what was there before stays until the new one is complete."""
         partial = path.with_name(f"{path.name}.partial")
-        content = {name: getattr(self, name) for name in ("recipe", "seed", "tokenizer", "weights", "optimisers")}
+        names = ("recipe", "seed", "tokenizer", "weights", "optimisers", "template")
+        content = {name: getattr(self, name) for name in names}
         with partial.open("wb") as file:
             torch.save(content | {"shape": asdict(self.shape), "progress": asdict(self.progress)}, file)
             file.flush()

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.training.checkpoint import Checkpoint
-from reasoner.training.export_hf import CHAT_TEMPLATE
 from reasoner.training.shape import NORM_EPSILON, Shape
 from reasoner.training.tokens import CONTROL, END_OF_TEXT, TURN_END
 
@@ -43,6 +42,7 @@ def export(checkpoint: Checkpoint, path: Path, form: Form, name: str) -> None:
     writer.add_file_type(file_type)
     _describe(writer, checkpoint.shape)
     _add_tokenizer(writer, json.loads(checkpoint.tokenizer))
+    writer.add_chat_template(checkpoint.template)
     for own, weight in checkpoint.weights.items():
         _add_tensor(writer, *named(own, weight.float().numpy(), checkpoint.shape), form)
     writer.write_header_to_file()
@@ -78,7 +78,6 @@ def _add_tokenizer(writer: Any, content: dict[str, Any]) -> None:
     writer.add_eos_token_id(special[TURN_END])
     writer.add_pad_token_id(special[END_OF_TEXT])
     writer.add_add_bos_token(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def _type(name: str, special: bool) -> int:

@@ -204,6 +204,7 @@ class Trainer:
             weights=self.model.state_dict(),
             progress=self.progress,
             optimisers=self._optimisers.state(),
+            template=self.recipe.template,
         )
 
 

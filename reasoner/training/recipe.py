@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from reasoner.examples import Example
+from reasoner.examples import CHAT_TEMPLATE, Example
 from reasoner.training.shape import Shape
 
 Mixture = Callable[[Random], Example]
@@ -70,6 +70,7 @@ class Recipe:
             `least_tokens` are seen). Measuring a skill costs a third of training on its examples.
         skills_every: Every so many checks, and at the end of a stage, all skills are measured.
         step_tokens: Tokens of one optimiser step at most, padding included.
+        template: The chat template that exports get.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Recipe:
     check_every: int = 100_000
     skills_every: int = 5
     step_tokens: int = 4096
+    template: str = CHAT_TEMPLATE
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

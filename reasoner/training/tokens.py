@@ -42,11 +42,7 @@ def train(lines: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
 
     ValueError if there is too little text for `vocabulary` entries.
     """
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(_QWEN2), "isolated")
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _splitting(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
@@ -57,6 +53,29 @@ def train(lines: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
     if tokenizer.get_vocab_size() != vocabulary:
         raise ValueError(f"the text yields {tokenizer.get_vocab_size()} tokens, not {vocabulary}")
+    return tokenizer
+
+
+def of_entries(entries: Sequence[str], merges: Iterable[Sequence[str]]) -> Tokenizer:
+    """The tokeniser of these entries, in the order of their numbers, and of these merges, in the order of their ranks.
+
+    ValueError if a special entry is missing.
+    """
+    if missing := [name for name in SPECIAL if name not in entries]:
+        raise ValueError(f"the vocabulary lacks {missing[0]}")
+    vocabulary = {name: number for number, name in enumerate(entries)}
+    tokenizer = _splitting(models.BPE(vocab=vocabulary, merges=[(left, right) for left, right in merges]))
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+    return tokenizer
+
+
+def _splitting(model: Any) -> Tokenizer:
+    """A tokeniser that splits texts as Qwen2's does, and spells bytes as it does."""
+    tokenizer = Tokenizer(model)
+    split = pre_tokenizers.Split(Regex(_QWEN2), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 

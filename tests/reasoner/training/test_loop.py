@@ -129,13 +129,16 @@ def test_first_model_is_trained_on(tmp_path, recipe: Recipe, tokenizer) -> None:
 
 
 def test_loss_is_the_weighted_mean(shape) -> None:
-    """Cross-entropy by token, by hand: weights count, tokens without weight and first tokens do not."""
+    """Cross-entropy by token, by hand: weights count, tokens without weight and first tokens do not.
+
+    Where a verdict is to be said, it is what is scored.
+    """
     model = Llama(shape, seed=2)
-    rows = [Row([5, 6, 7, 8], [1.0, 0.0, 1.0, 0.5]), Row([9, 10, 11], [0.0, 0.25, 0.0])]
+    rows = [Row([5, 6, 7, 8], [1.0, 0.0, 1.0, 0.5]), Row([9, 10, 11], [0.0, 0.25, 0.0], {1: 40})]
     total = weight = 0.0
     for row in rows:
         scores = model(torch.tensor([row.ids])).log_softmax(-1)[0]
         for at in range(1, len(row)):
-            total -= row.weights[at] * scores[at - 1, row.ids[at]].item()
+            total -= row.weights[at] * scores[at - 1, row.verdicts.get(at, row.ids[at])].item()
             weight += row.weights[at]
     assert weighted_loss(model, padded(rows)).item() == pytest.approx(total / weight, rel=0.01)

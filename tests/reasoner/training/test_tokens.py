@@ -53,6 +53,21 @@ def test_tokens_carry_their_segments_weight(mixture, tokenizer) -> None:
     tokens.check_segments(tokenizer, example)
 
 
+def test_a_verdict_is_learnt_in_place_of_what_stands_there(tokenizer) -> None:
+    """The text keeps its tokens; the verdict's number has the place of the segment's first, and all of its weight."""
+    example = (Segment("7+2=", 0.0), Segment("9.", 0.5, verdict="7"), Segment("8"))
+    row = tokens.encode(tokenizer, [example])[0]
+    assert row.ids == tokenizer.encode("7+2=9.8").ids
+    assert row.weights == [0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 1.0]
+    assert row.verdicts == {4: tokenizer.token_to_id("7")}
+
+
+def test_a_verdict_of_several_tokens_is_refused(tokenizer) -> None:
+    """What cannot be said in one token cannot be said in place of one."""
+    with pytest.raises(ValueError, match="the verdict '77' is no single token"):
+        tokens.encode(tokenizer, [(Segment("9", verdict="77"),)])
+
+
 def test_segment_inside_a_token_is_refused(tokenizer) -> None:
     """A segment that ends in the middle of a word is found, with the place."""
     with pytest.raises(ValueError, match=r"near .*answer"):
