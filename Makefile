@@ -4,6 +4,10 @@ PORT ?= 8000
 BIN := .venv/bin
 RUNS := reasoner/runs
 TRAINING := .venv-reasoner/bin/python -m reasoner.training
+# What the judge learns from: what the small model says to questions of the train split. Resumes.
+RECORDING := .venv-reasoner/bin/python -m reasoner sample --model $(RUNS)/reasoner-small/model-q8_0.gguf --split train \
+  --bins 2,3,4,5,6,7,s1,s2,s3,s4,s5,s6,o1,o2,o3,o4,o5,o6 --per-bin 140 --samples 8 --temperature 0.9 --texts \
+  --out $(RUNS)/judged/reasoner-small.jsonl.gz
 
 .PHONY: help serve test check bench test-vllm soak reasoner clean
 .DEFAULT_GOAL := help
@@ -45,6 +49,7 @@ reasoner: .venv/bin/python ## the demonstration models from nothing: hours of on
 	$(TRAINING) tokenizer $(RUNS)/tokenizer.json
 	@for name in $$($(TRAINING) recipes); do \
 	  run=$(RUNS)/$$name-0; resume=$$(test ! -e $$run/checkpoint.pt || echo --resume); \
+	  if [ $$name = reasoner-judge ]; then (set -x; $(RECORDING)) || exit; fi; \
 	  (set -x; $(TRAINING) train $$name --out $$run $$resume && $(TRAINING) export $$run/checkpoint.pt $(RUNS)/$$name) || exit; \
 	done
 
