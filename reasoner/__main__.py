@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reasoner.card.curves import keep
+from reasoner.card.pages import write
 from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
 from reasoner.evaluate import Row, rows, tables
 from reasoner.figures import Line
@@ -19,6 +21,8 @@ from reasoner.record import Recording, load, missing, record, save
 from reasoner.samples import Extras
 from reasoner.sets import OWNERS, STANDARD, TASKS, Question, Task, bins_of, selected
 from reasoner.trace import solved
+
+HERE = Path(__file__).parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_selection(listing)
     listing.add_argument("--worked", action="store_true", help="with the worked solution")
     listing.set_defaults(run=_questions)
+    card = commands.add_parser("card", help="write the generated parts of the model card, and its pictures")
+    card.add_argument("--root", type=Path, default=HERE, metavar="FOLDER", help="instead of this package's folder")
+    card.set_defaults(run=_card)
+    curves = commands.add_parser("curves", help="keep the curves of runs, thinned, for the model card")
+    curves.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run's folder, named <recipe>-<seed>")
+    curves.add_argument("--root", type=Path, default=HERE, metavar="FOLDER", help="instead of this package's folder")
+    curves.set_defaults(run=_curves)
     return parser
 
 
@@ -139,6 +150,16 @@ def _questions(args: argparse.Namespace) -> None:
         print(json.dumps({"id": id_, "gold": question.gold, "question": question.question}))
         if args.worked and (worked := solved(question)):
             print(worked)
+
+
+def _card(args: argparse.Namespace) -> None:
+    for path in write(args.root):
+        print(path)
+
+
+def _curves(args: argparse.Namespace) -> None:
+    for run in args.runs:
+        print(keep(run, args.root / "curves"))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
