@@ -110,7 +110,7 @@ def test_a_minimum_makes_it_wait(client: openai.OpenAI, question: list[Any]) -> 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("exit_at_cues", {"threshold": 0.01, "cues": "Tom", "every": 4}),
+        ("exit_at_cues", {"threshold": 0.01, "cues": "gains", "every": 4}),
         ("probe_in_the_middle", {"probes": 2, "every": 32}),
     ],
 )

@@ -131,11 +131,13 @@ def test_greedy_repeats(client: openai.OpenAI, question: list[Any]) -> None:
 
 
 def test_seeds_differ_across_samples(client: openai.OpenAI, hard: list[Any]) -> None:
-    """One seed does not make all samples the same: sample i runs with seed + i."""
+    """One seed does not make all samples the same: sample i runs with seed + i. So hot, nothing else would repeat."""
     answer = client.chat.completions.create(
         model=MODEL,
         messages=hard,
         seed=7,
+        temperature=1.5,
+        max_tokens=100,
         extra_body={"compute_budget": {"max_samples": 4, "min_samples": 4, "include": ["samples"]}},
     )
     texts = [json.dumps(candidate["message"]) for candidate in answer.model_extra["compute"]["candidates"]]
@@ -155,7 +157,7 @@ def test_logprobs(client: openai.OpenAI, question: list[Any]) -> None:
 
 def test_continue_final_message(client: openai.OpenAI, question: list[Any]) -> None:
     """A half answer is continued: the reply holds only the new text."""
-    begun = [*question, {"role": "assistant", "content": "<think>\n1. Mia gains 7: 12+7=19.\n2. Mia loses 4: 19-4="}]
+    begun = [*question, {"role": "assistant", "content": "<think>\n1. gains 7: 12+7=19.\n2. loses 4: 19-4="}]
     answer = client.chat.completions.create(
         model=MODEL,
         messages=begun,

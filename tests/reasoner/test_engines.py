@@ -121,7 +121,7 @@ def test_every_failure_of_a_server_is_an_engine_error(handler: httpx.MockTranspo
 
 def test_llama_cpp_completes_a_raw_prompt(small_gguf: Path) -> None:
     """A thought that somebody else wrote is taken up where it ends: the forced answer follows it."""
-    begun = "1. Mia gains 5: 12+5=17.\n2. Mia loses 3: 17-3=14.\nSo Mia has 14.\n</think>\nThe answer is \\boxed{"
+    begun = "1. gains 5: 12+5=17.\n2. loses 3: 17-3=14.\nSo 14.\n</think>\nThe answer is \\boxed{"
     with LlamaCpp(small_gguf, parallel=1) as engine:
         reply = engine.complete(prompt(EASY) + begun, max_tokens=10, stop="}")
         short = engine.complete(prompt(EASY) + begun, max_tokens=1, stop="}")

@@ -30,7 +30,7 @@ SMALL = ROOT / "reasoner/weights/reasoner-small/model-q8_0.gguf"
 LARGE = ROOT / "reasoner/weights/reasoner-large/model-q8_0.gguf"
 EASY = "Mia has 44 marbles. Mia gets 3 bags with 5 marbles each. How many marbles does Mia have now?"
 ASK = [{"role": "user", "content": EASY}]
-THOUGHT = "<think>\n1. Mia gains 3*5: 3*5=15, 44+15=59.\nSo Mia has"
+THOUGHT = "<think>\n1. gains 3*5: 3*5=15, 44+15="
 TOOLS = [{"type": "function", "function": {"name": "add"}}]
 QUICK = Limits(start=15.0, stop=2.0, restart_wait=10.0, backoff=0.05)
 
@@ -133,7 +133,7 @@ async def test_a_stream_has_the_shape_of_vllm(engine: EmbeddedBackend) -> None:
     assert deltas[0] == {"role": "assistant", "content": ""}
     assert [kind for kind in kinds if kind != "none"] == ["role", "reasoning_content", "content"]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[-3:-1]] == [None, "stop"]
-    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["prompt_tokens"] == 37
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["prompt_tokens"] > 0
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert {chunk["model"] for chunk in chunks} == {"reasoner-small"}
     assert len({chunk["id"] for chunk in chunks}) == 1
@@ -142,9 +142,9 @@ async def test_a_stream_has_the_shape_of_vllm(engine: EmbeddedBackend) -> None:
 
 async def test_thoughts_and_answer_are_told_apart(engine: EmbeddedBackend) -> None:
     """No tag is left in either part, and the answer begins with its first word."""
-    message = (await engine.complete(ask()))["choices"][0]["message"]
+    message = (await engine.complete(ask(temperature=0)))["choices"][0]["message"]
     assert message["content"].startswith("The answer is \\boxed{")
-    assert message["reasoning_content"].startswith("1. Mia gains 3*5")
+    assert message["reasoning_content"].startswith("1. ") and "3*5=15" in message["reasoning_content"]
     assert "think>" not in message["content"] + message["reasoning_content"]
 
 
@@ -168,6 +168,14 @@ async def test_usage_sums_every_choice(engine: EmbeddedBackend) -> None:
     assert body["usage"]["completion_tokens"] == sum(entries) + 3
     assert body["usage"]["total_tokens"] == body["usage"]["completion_tokens"] + body["usage"]["prompt_tokens"]
     assert 0 < body["usage"]["completion_tokens_details"]["reasoning_tokens"] < sum(entries)
+
+
+async def test_usage_counts_the_whole_prompt(engine: EmbeddedBackend) -> None:
+    """A digit is a token of these models: eight digits more in the question are eight prompt tokens more."""
+    longer = [{"role": "user", "content": EASY.replace("44", "4444444444")}]
+    bodies = [await engine.complete(ask(messages=each, max_tokens=1)) for each in (ASK, longer)]
+    short, long = (body["usage"]["prompt_tokens"] for body in bodies)
+    assert long - short == 8 < short
 
 
 async def test_usage_can_come_with_every_chunk(engine: EmbeddedBackend) -> None:
@@ -197,10 +205,10 @@ async def test_the_same_seed_gives_the_same_answer_when_alone(engine: EmbeddedBa
 
 async def test_limits_of_an_answer_are_kept(engine: EmbeddedBackend) -> None:
     """A stop string ends with "stop" before it; max_completion_tokens ends with "length"."""
-    stopped = (await engine.complete(ask(stop=["So Mia"])))["choices"][0]
+    stopped = (await engine.complete(ask(temperature=0, stop=["So "])))["choices"][0]
     cut = await engine.complete(ask(max_tokens=None, max_completion_tokens=5))
-    assert stopped["finish_reason"] == "stop" and "So Mia" not in stopped["message"]["reasoning_content"]
-    assert stopped["message"]["content"] is None
+    assert stopped["finish_reason"] == "stop" and stopped["message"]["content"] is None
+    assert "3*5=15" in (thought := stopped["message"]["reasoning_content"]) and "So " not in thought
     assert cut["choices"][0]["finish_reason"] == "length" and cut["usage"]["completion_tokens"] == 5
 
 
@@ -237,18 +245,18 @@ def continued(text: str, **options: Any) -> Call:
 
 async def test_an_open_thought_is_continued_as_reasoning(engine: EmbeddedBackend) -> None:
     """The reply has the new text only: the rest of the thought, then the answer."""
-    chunks = await chunks_of(engine, continued(THOUGHT))
+    chunks = await chunks_of(engine, continued(THOUGHT, temperature=0))
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
     assert deltas[0] == {"role": "assistant", "content": ""}
-    assert "".join(delta.get("reasoning_content", "") for delta in deltas).startswith(" 59.")
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas).startswith("59.")
     assert "boxed" in "".join(delta.get("content", "") for delta in deltas)
     assert len({(chunk["id"], chunk["model"], chunk["object"]) for chunk in chunks}) == 1
 
 
 async def test_a_closed_thought_is_continued_as_content(engine: EmbeddedBackend) -> None:
     """After `</think>` the new text is the answer's, which is how an answer is forced."""
-    text = THOUGHT + " 59.\n</think>\nThe answer is \\boxed{"
-    message = (await engine.complete(continued(text)))["choices"][0]["message"]
+    text = THOUGHT + "59.\nSo 59.\n</think>\nThe answer is \\boxed{"
+    message = (await engine.complete(continued(text, temperature=0)))["choices"][0]["message"]
     assert message == {"role": "assistant", "content": "59}."}
 
 
@@ -329,9 +337,9 @@ async def test_a_template_that_the_engine_knows_is_split_once(tmp_path: Path) ->
         plain, choice, thought = [(await backend.complete(call))["choices"][0]["message"] for call in calls]
     finally:
         await backend.aclose()
-    assert plain["reasoning_content"].startswith("1. Mia") and plain["content"].startswith("The answer is")
+    assert plain["reasoning_content"].startswith("1. ") and plain["content"].startswith("The answer is")
     assert choice == {"role": "assistant", "content": "yes"}
-    assert thought["reasoning_content"].startswith("1. Mia") and thought["content"] == '"no"'
+    assert thought["reasoning_content"].startswith("1. ") and thought["content"] == '"no"'
 
 
 # Load and aborts
