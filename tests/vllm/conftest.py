@@ -1,15 +1,37 @@
 """One real vLLM server for the whole run. Every test of this folder is marked `vllm` (see `make test-vllm`)."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from reasoner.examples import prompt
 from tests.vllm.server import MODEL, VENV, VllmServer, installed, serving
 
 HERE = Path(__file__).parent
+QUESTION = "Mia has 12 marbles. Mia buys 7 marbles. How many marbles does Mia have now?"
+"""As easy as any: whatever else a model has learnt, its greedy answer is 19."""
 WHY_NOT = f"no vLLM in {VENV.name}: run tests/vllm/install.sh (2.4 GB, 1 to 4 minutes), or make test-vllm"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says: its tokens up to `</think>`, and from there on, the end of the turn included."""
+
+    thought: tuple[str, ...]
+    rest: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The thought."""
+        return "".join(self.thought)
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return len(self.thought) + len(self.rest)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,6 +62,17 @@ def vllm_server(vllm_available: None) -> Iterator[VllmServer]:
     """The small demonstration model on real vLLM."""
     with serving(MODEL, served_model_name="reasoner-small") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def said(vllm_server: VllmServer) -> Said:
+    """The greedy answer to QUESTION, asked of text completions, which know of no chat and no thoughts."""
+    options = {"temperature": 0, "max_tokens": 900, "logprobs": 1, "skip_special_tokens": False}
+    body = {"model": vllm_server.model, "prompt": prompt(QUESTION), **options}
+    response = httpx.post(f"{vllm_server.base_url}/completions", json=body, timeout=30)
+    tokens = tuple(response.json()["choices"][0]["logprobs"]["tokens"])
+    end = tokens.index("</think>")
+    return Said(tokens[:end], tokens[end:])
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.vllm.conftest import QUESTION, Said
 from tests.vllm.server import VllmServer
 
-QUESTION = "Mia has 12 marbles. Mia buys 7 marbles. How many marbles does Mia have now?"
-THOUGHT = "1. Mia gains 7: 12+7=19.\nSo Mia has 19.\nLet me double check.\n1. 12+7=19 ok.\nYes, Mia has 19.\n"
 ANSWER = "\nThe answer is \\boxed{19}."
 EVENTS = " ".join(f"Mia buys {i + 3} packs of {90 - i} marbles." for i in range(10))
 LONG_QUESTION = f"Mia has 31 marbles. {EVENTS} How many marbles does Mia have now?"
@@ -65,46 +64,54 @@ async def refused(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[int,
     return response.status_code, response.json()["error"]
 
 
-async def test_thought_and_answer_come_apart(client) -> None:
+def test_the_answer_that_everything_is_compared_with(said: Said) -> None:
+    """Some equations, a closing tag, the right answer and the end of the turn, each of these two a token."""
+    assert said.text.startswith("1. ") and "12+7=19" in said.text
+    assert "".join(said.rest) == "</think>" + ANSWER + "<|im_end|>"
+    assert (said.rest[0], said.rest[-1]) == ("</think>", "<|im_end|>")
+
+
+async def test_thought_and_answer_come_apart(client, said: Said) -> None:
     """The thought is in `reasoning`, the rest in `content`, and usage counts all of it with the thought's share."""
     whole = await reply(client, temperature=0)
-    assert whole["choices"][0]["message"]["reasoning"] == THOUGHT
+    assert whole["choices"][0]["message"]["reasoning"] == said.text
     assert whole["choices"][0]["message"]["content"] == ANSWER
     assert whole["choices"][0]["finish_reason"] == "stop"
-    assert whole["usage"]["completion_tokens"] == 61
-    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 48}
+    assert whole["usage"]["completion_tokens"] == said.tokens
+    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": len(said.thought)}
 
 
-async def test_cut_thought_has_no_content(client) -> None:
+async def test_cut_thought_has_no_content(client, said: Said) -> None:
     """Cut inside the thought, the reply is all reasoning, `content` null, and the finish reason `length`."""
-    choice = (await reply(client, temperature=0, max_tokens=20))["choices"][0]
-    assert THOUGHT.startswith(choice["message"]["reasoning"])
+    cut = len(said.thought) - 2
+    choice = (await reply(client, temperature=0, max_tokens=cut))["choices"][0]
+    assert choice["message"]["reasoning"] == "".join(said.thought[:cut])
     assert choice["message"]["content"] is None
     assert choice["finish_reason"] == "length"
 
 
-async def test_streamed_text_is_the_plain_text(client) -> None:
+async def test_streamed_text_is_the_plain_text(client, said: Said) -> None:
     """A stream says the same as the plain reply, names its role first and its finish reason last."""
     stream = await chunks(client, temperature=0)
-    assert (joined(stream, "reasoning"), joined(stream, "content")) == (THOUGHT, ANSWER)
+    assert (joined(stream, "reasoning"), joined(stream, "content")) == (said.text, ANSWER)
     assert stream[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [chunk["choices"][0]["finish_reason"] for chunk in stream[-2:]] == [None, "stop"]
 
 
-async def test_every_chunk_carries_exact_usage(client) -> None:
+async def test_every_chunk_carries_exact_usage(client, said: Said) -> None:
     """With continuous usage the count never falls, ends at the plain reply's, and is on the chunk without choices."""
     stream = await chunks(client, temperature=0, **USAGE)
     counts = [chunk["usage"]["completion_tokens"] for chunk in stream]
     assert counts == sorted(counts)
-    assert (counts[0], counts[-1]) == (0, 61)
+    assert (counts[0], counts[-1]) == (0, said.tokens)
     assert [chunk["choices"] == [] for chunk in stream] == [False] * (len(stream) - 1) + [True]
 
 
-async def test_stream_interval_bundles_tokens(client) -> None:
+async def test_stream_interval_bundles_tokens(client, said: Said) -> None:
     """`stream_interval` makes fewer chunks of the same text, so chunks are not tokens."""
     stream = await chunks(client, temperature=0, stream_interval=16, **USAGE)
-    assert (joined(stream, "reasoning"), joined(stream, "content")) == (THOUGHT, ANSWER)
-    assert len(stream) <= 2 + 61 // 16 + 3
+    assert (joined(stream, "reasoning"), joined(stream, "content")) == (said.text, ANSWER)
+    assert len(stream) <= 2 + said.tokens // 16 + 3
 
 
 async def test_seed_decides_whatever_else_runs(client) -> None:
@@ -119,15 +126,13 @@ async def test_seed_decides_whatever_else_runs(client) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_logprobs_cover_every_token(client, streamed: bool) -> None:
+async def test_logprobs_cover_every_token(client, said: Said, streamed: bool) -> None:
     """One entry a token, `</think>` and the end of the turn included, best first and never above zero."""
     options = {"temperature": 0, "logprobs": True, "top_logprobs": 3}
     whole = await chunks(client, **options) if streamed else [await reply(client, **options)]
     found = [choice["logprobs"] for part in whole for choice in part["choices"]]
     entries = [entry for logprobs in found if logprobs for entry in logprobs["content"]]
-    text = THOUGHT + "</think>" + ANSWER + "<|im_end|>"
-    assert "".join(entry["token"] for entry in entries) == text
-    assert len(entries) == 61
+    assert [entry["token"] for entry in entries] == [*said.thought, *said.rest]
     for entry in entries:
         ranked = [top["logprob"] for top in entry["top_logprobs"]]
         assert ranked == sorted(ranked, reverse=True)
@@ -154,20 +159,21 @@ async def test_splice_between_tokens_is_exact(client) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_unparsed_text_keeps_the_closing_tag(client, streamed: bool) -> None:
+async def test_unparsed_text_keeps_the_closing_tag(client, said: Said, streamed: bool) -> None:
     """With thinking switched off for the parser, a continued thought comes as generated, tag and all."""
-    options = {"said": "<think>\n1. Mia gains 7", **CONTINUE, **RAW}
+    begun = "<think>\n" + "".join(said.thought[: len(said.thought) // 2])
+    options = {"said": begun, **CONTINUE, **RAW}
     text = (
         joined(await chunks(client, **options), "content")
         if streamed
         else (await message(client, **options))["content"]
     )
-    assert "<think>\n1. Mia gains 7" + text == f"<think>\n{THOUGHT}</think>{ANSWER}"
+    assert begun + text == f"<think>\n{said.text}</think>{ANSWER}"
 
 
-async def test_forced_answer_is_misfiled_when_plain(client) -> None:
+async def test_forced_answer_is_misfiled_when_plain(client, said: Said) -> None:
     """After a closed thought the new text is `reasoning` in a plain reply and `content` in a stream."""
-    options = {"said": f"<think>\n{THOUGHT}</think>\nThe answer is \\boxed{{", **CONTINUE}
+    options = {"said": f"<think>\n{said.text}</think>\nThe answer is \\boxed{{", **CONTINUE}
     plain, stream = await message(client, **options), await chunks(client, **options)
     assert (plain["reasoning"], plain["content"]) == ("19}.", None)
     assert (joined(stream, "reasoning"), joined(stream, "content")) == ("", "19}.")
