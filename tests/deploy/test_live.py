@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ HARD = (
     "times as many. Tom sells 47 coins. Tom uses up 61 coins. How many coins does Tom have now?"
 )
 SHORT = httpx.Timeout(5, read=0.02)
-MODELS = ("reasoner-small", "reasoner-large")
+SETTINGS = Path(__file__).parents[2] / "deploy" / "gateway.toml"
+MODELS = [model["name"] for model in tomllib.loads(SETTINGS.read_text(encoding="utf-8"))["models"]]
 ABSENT = {"KV cache in use", "Exchange with the store", "Reserved slots"}
 """Panels of what the demonstration has not: llama.cpp does not tell of its cache, one gateway needs no store, and there
 are no tenants."""
@@ -106,8 +108,8 @@ def watched(gateway, start_prometheus):
     client = httpx.Client(base_url=f"http://{gateway}", timeout=30)
     with client, repeated(lambda: one_round(client)) as traffic:
         moving = "changes(quorate_disconnects_total[1m]) >= 2"
-        seen = prometheus.wait_for(moving, lambda values: len(values) == 2 or traffic.done(), seconds=60)
-        assert len(seen) == 2 or traffic.exception(), "the traffic did not show within a minute"
+        seen = prometheus.wait_for(moving, lambda values: len(values) == len(MODELS) or traffic.done(), seconds=60)
+        assert len(seen) == len(MODELS) or traffic.exception(), "the traffic did not show within a minute"
         yield prometheus
 
 
