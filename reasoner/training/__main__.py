@@ -21,6 +21,8 @@ from reasoner.training.network import Llama
 from reasoner.training.recipe import Recipe
 
 RUNS = Path("reasoner/runs")
+FORMS = ("f16", "q8_0")
+"""How a GGUF file may hold the matrices."""
 FAILED, GATE_MISSED, INTERRUPTED = 1, 3, 130
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Numbers of malloc.h."""
@@ -68,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="its name becomes the model's")
     export.set_defaults(run=_export)
+    convert = commands.add_parser("gguf", help="write an exported folder's weights for llama.cpp")
+    convert.add_argument("folder", type=Path, metavar="FOLDER", help="its name becomes the model's")
+    convert.add_argument("out", type=Path, metavar="OUT", help="the GGUF file to write")
+    convert.add_argument("--form", choices=FORMS, default="f16", help="of the matrices (%(default)s)")
+    convert.set_defaults(run=_gguf)
+    back = commands.add_parser("hf", help="write a GGUF file's weights for transformers and vLLM")
+    back.add_argument("file", type=Path, metavar="GGUF", help="in any form that `export` or `gguf` writes")
+    back.add_argument("folder", type=Path, metavar="FOLDER")
+    back.set_defaults(run=_hf)
     return parser
 
 
@@ -174,13 +185,28 @@ def _stopped_by_signals() -> Iterator[Event]:
 
 def _export(args: argparse.Namespace) -> int:
     # Here and not above: training needs neither of the two formats.
-    export_gguf, export_hf = (importlib.import_module(f"reasoner.training.export_{form}") for form in ("gguf", "hf"))
-    kept = checkpoint.load(args.checkpoint)
-    export_hf.export(kept, args.folder)
-    name = args.folder.resolve().name
-    export_gguf.export(kept, args.folder / "model-f16.gguf", "f16", name)
-    export_gguf.export(kept, args.folder / "model-q8_0.gguf", "q8_0", name)
+    export_hf = importlib.import_module("reasoner.training.export_hf")
+    export_hf.export(checkpoint.load(args.checkpoint), args.folder)
+    # Of what was written, not of the checkpoint: all files then hold the same weights, rounded to 16 bits.
+    for form in FORMS:
+        _convert(args.folder, args.folder / f"model-{form}.gguf", form)
     return 0
+
+
+def _gguf(args: argparse.Namespace) -> int:
+    _convert(args.folder, args.out, args.form)
+    return 0
+
+
+def _hf(args: argparse.Namespace) -> int:
+    import_gguf, export_hf = (importlib.import_module(f"reasoner.training.{n}") for n in ("import_gguf", "export_hf"))
+    export_hf.export(import_gguf.read(args.file), args.folder)
+    return 0
+
+
+def _convert(folder: Path, out: Path, form: str) -> None:
+    import_hf, export_gguf = (importlib.import_module(f"reasoner.training.{n}") for n in ("import_hf", "export_gguf"))
+    export_gguf.export(import_hf.read(folder), out, form, folder.resolve().name)
 
 
 if __name__ == "__main__":

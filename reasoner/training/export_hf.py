@@ -13,12 +13,6 @@ from reasoner.training.checkpoint import Checkpoint
 from reasoner.training.shape import NORM_EPSILON, Shape
 from reasoner.training.tokens import END_OF_TEXT, TURN_END
 
-CHAT_TEMPLATE = (
-    r"{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
-    r"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
-)
-"""ChatML; the reply begins inside the thought (`reasoner.examples.prompt` says the same in Python)."""
-
 _NAMES: Mapping[str, str] = {
     "attention_norm": "input_layernorm",
     "feed_norm": "post_attention_layernorm",
@@ -46,17 +40,20 @@ def export(checkpoint: Checkpoint, folder: Path) -> None:
     generation = {"eos_token_id": [end], "pad_token_id": padding, "do_sample": True, "temperature": 1.0}
     _write(folder / "generation_config.json", generation)
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    _write(folder / "tokenizer_config.json", _tokenizer_config(checkpoint.shape), indent=1)
+    _write(folder / "tokenizer_config.json", _tokenizer_config(checkpoint.shape, checkpoint.template), indent=1)
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights under the names that transformers gives them."""
-    result = {"model.embed_tokens.weight": weights["embedding.weight"], "model.norm.weight": weights["norm.weight"]}
-    for name, weight in weights.items():
-        if name.startswith("blocks."):
-            _, layer, part, _ = name.split(".")
-            result[f"model.layers.{layer}.{_NAMES[part]}.weight"] = weight
-    return result
+    return {name_of(own): weight for own, weight in weights.items()}
+
+
+def name_of(own: str) -> str:
+    """The name that transformers gives a weight."""
+    if own in ("embedding.weight", "norm.weight"):
+        return {"embedding.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}[own]
+    _, layer, part, _ = own.split(".")
+    return f"model.layers.{layer}.{_NAMES[part]}.weight"
 
 
 def config(shape: Shape, end: int, padding: int) -> dict[str, Any]:
@@ -85,14 +82,14 @@ def config(shape: Shape, end: int, padding: int) -> dict[str, Any]:
     }
 
 
-def _tokenizer_config(shape: Shape) -> dict[str, Any]:
+def _tokenizer_config(shape: Shape, template: str) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": TURN_END,
         "pad_token": END_OF_TEXT,
         "model_max_length": shape.context,
         "clean_up_tokenization_spaces": False,
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": template,
     }
 
 
