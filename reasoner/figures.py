@@ -36,8 +36,20 @@ def majority_at(line: Line, k: int) -> float:
     samples = line["samples"]
     if len(samples) < k:
         return math.nan
+    if (certain := _certain(samples, k)) is not None:
+        return certain
     rng = random.Random(line["id"])
     return sum(_majority_right(rng.sample(samples, k)) for _ in range(_SUBSETS)) / _SUBSETS
+
+
+def _certain(samples: Sequence[Sample], k: int) -> float | None:
+    """What every subset of k would say, where that needs no drawing: nobody is right, everybody is, or all vote."""
+    right = sum(sample["correct"] for sample in samples)
+    if right in (0, len(samples)):
+        return float(right > 0)
+    votes = Counter(sample["answer"] for sample in samples if sample["answer"] is not None).most_common(2)
+    tied = len(votes) > 1 and votes[0][1] == votes[1][1]
+    return None if k < len(samples) or tied else float(_majority_right(samples))
 
 
 def _majority_right(samples: Sequence[Sample]) -> bool:

@@ -5,16 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reasoner.card.sources import FAMILIES, Recording, Sources
+from reasoner.card.sources import FAMILIES, VOTES, Recording, Sources
 from reasoner.card.tables import points, share, table
-from reasoner.evaluate import tables
-from reasoner.figures import Line, greedy, majority_at, mean, pass_at
+from reasoner.evaluate import FIRST, SECOND, Row
+from reasoner.figures import Line, greedy, mean, pass_at
 from reasoner.sets import OWNERS, Task
 
 NOTHING = "Not recorded yet: there is no trace of held-out questions in `reasoner/traces`."
 MIDDLE = (0.25, 0.75)
 """A model's middle bins: one sample is right so often."""
-VOTES = (4, 8, 16, 32)
 PAIR = ("reasoner-small", "reasoner-large")
 """Between whom size is judged."""
 _NORMAL = 1.96
@@ -43,8 +42,21 @@ def difference(values: Sequence[float]) -> Difference:
 
 def accuracy(sources: Sources) -> str:
     """Both tables of `python -m reasoner evaluate` for every model."""
-    parts = (f"### {model}\n\n{tables(recording.lines)}" for model, recording in sources.reported.items())
+    parts = (
+        "\n\n".join((f"### {model}", *(_drawn(list(recording.rows.values()), names) for names in (FIRST, SECOND))))
+        for model, recording in sources.reported.items()
+    )
     return "\n\n".join(parts) or NOTHING
+
+
+def _drawn(rows: Sequence[Row], names: Iterable[str]) -> str:
+    known = [name for name in names if not all(math.isnan(row[name]) for row in rows)]
+    cells = ((row["bin"], row["questions"], *(_cell(name, row[name]) for name in known)) for row in rows)
+    return table(("bin", "questions", *known), cells)
+
+
+def _cell(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("tokens", "thought") and not math.isnan(value) else share(value)
 
 
 def newcomer(sources: Sources) -> str:
@@ -67,7 +79,7 @@ def middle_bins(sources: Sources, recording: Recording) -> tuple[str, ...]:
     found = (bin_ for task in FAMILIES for bin_ in judged.bins(task))
     return tuple(
         bin_ for bin_ in found
-        if MIDDLE[0] <= judged.rows[bin_]["pass@1"] <= MIDDLE[1] and bin_ in recording.of_bins
+        if MIDDLE[0] <= judged.single[bin_] <= MIDDLE[1] and bin_ in recording.of_bins
     )  # fmt: skip
 
 
@@ -89,7 +101,7 @@ def _votes(sources: Sources, recording: Recording) -> str:
     where = "the calibration" if recording.model in sources.chosen else "these"
     return (
         f"{named}; middle bins as {where} questions tell. Differences in percentage points, with 95 % intervals:\n\n"
-        + table(header, (tuple(_voted(name, lines, known)) for name, lines in groups.items()))
+        + table(header, (tuple(_voted(recording, name, lines, known)) for name, lines in groups.items()))
     )
 
 
@@ -97,10 +109,10 @@ def _beyond(known: Sequence[int]) -> tuple[str, ...]:
     return (f"maj@{known[-1]} - pass@1", f"maj@{known[-1]} - greedy") if known else ()
 
 
-def _voted(name: str, lines: Sequence[Line], known: Sequence[int]) -> Iterator[str]:
+def _voted(recording: Recording, name: str, lines: Sequence[Line], known: Sequence[int]) -> Iterator[str]:
     single = [pass_at(line["samples"], 1) for line in lines]
     plain = [greedy(line) for line in lines]
-    voted = [[majority_at(line, k) for line in lines] for k in known]
+    voted = [[recording.voted[line["id"], k] for line in lines] for k in known]
     yield from (name, str(len(lines)), share(mean(single)), share(mean(plain)), *(share(mean(each)) for each in voted))
     if voted:
         yield str(difference([a - b for a, b in zip(voted[-1], single, strict=True)]))
@@ -112,7 +124,7 @@ def beyond_greedy(sources: Sources, recording: Recording) -> Difference | None:
     lines = [line for bin_ in middle_bins(sources, recording) for line in recording.of_bins[bin_]]
     if not lines or recording.samples < VOTES[-1]:
         return None
-    return difference([majority_at(line, VOTES[-1]) - greedy(line) for line in lines])
+    return difference([recording.voted[line["id"], VOTES[-1]] - greedy(line) for line in lines])
 
 
 def sizes(sources: Sources) -> str:
@@ -141,10 +153,12 @@ def middle_two(sources: Sources, task: Task) -> tuple[str, ...]:
     By the calibration recordings of both, where there are any.
     """
     read = sources.chosen if all(model in sources.chosen for model in PAIR) else sources.reported
-    rows = [read[model].rows for model in PAIR]
-    bins = [bin_ for bin_ in read[PAIR[0]].bins(task) if _in_both(sources, bin_) and all(bin_ in row for row in rows)]
-    rate = {bin_: mean([row[bin_]["pass@1"] for row in rows]) for bin_ in bins}
-    return min(pairwise(bins), key=lambda two: abs(rate[two[0]] + rate[two[1]] - 1), default=tuple(bins))
+    rates = [read[model].single for model in PAIR]
+    bins = [
+        bin_ for bin_ in read[PAIR[0]].bins(task) if _in_both(sources, bin_) and all(bin_ in rate for rate in rates)
+    ]
+    both = {bin_: mean([rate[bin_] for rate in rates]) for bin_ in bins}
+    return min(pairwise(bins), key=lambda two: abs(both[two[0]] + both[two[1]] - 1), default=tuple(bins))
 
 
 def _in_both(sources: Sources, bin_: str) -> bool:

@@ -13,9 +13,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from reasoner.card.accuracy import VOTES
 from reasoner.card.costs import per_token
-from reasoner.card.sources import FAMILIES, Recording, Sources
+from reasoner.card.sources import FAMILIES, VOTES, Recording, Sources
 from reasoner.card.ways import Way, compared, unit
 from reasoner.figures import forced_right, mean_known
 

@@ -143,10 +143,11 @@ def _ways(axis: Axes, group: str, points: Sequence[Sequence[Any]]) -> None:
 
 
 def _logarithmic(axis: Axes, name: Literal["x", "y"]) -> None:
-    """A logarithmic axis whose ticks are plain numbers, at 1, 2 and 5 of each decade."""
+    """A logarithmic axis whose ticks are plain numbers, a few of each decade."""
     (axis.set_xscale if name == "x" else axis.set_yscale)("log")
     ticks = axis.xaxis if name == "x" else axis.yaxis
-    ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    # Numbers on a horizontal axis are as wide as its ticks are apart.
+    ticks.set_major_locator(LogLocator(subs=(1, 3) if name == "x" else (1, 2, 5)))
     ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
     ticks.set_minor_formatter(NullFormatter())
 

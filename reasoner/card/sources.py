@@ -11,13 +11,15 @@ from typing import Any
 from reasoner.card.curves import Point
 from reasoner.card.curves import load as load_curve
 from reasoner.evaluate import Row, rows
-from reasoner.figures import Line
+from reasoner.figures import Line, majority_at, mean, pass_at
 from reasoner.recipes import recipes
 from reasoner.record import load
 from reasoner.sets import BINS, Task
 
 FAMILIES: tuple[Task, ...] = ("ledger", "story", "ordering")
 """Those that have bins of rising difficulty."""
+VOTES = (4, 8, 16, 32)
+"""Samples of a majority."""
 REPORTED, CHOSEN = "held-out", "calibration"
 """The split that figures are of, and the one by which bins are chosen."""
 
@@ -57,6 +59,17 @@ class Recording:
         for line in self.lines:
             found[str(line.get("bin", line["task"]))].append(line)
         return {bin_: tuple(lines) for bin_, lines in found.items()}
+
+    @cached_property
+    def single(self) -> Mapping[str, float]:
+        """pass@1 of every bin."""
+        return {bin_: mean([pass_at(line["samples"], 1) for line in lines]) for bin_, lines in self.of_bins.items()}
+
+    @cached_property
+    def voted(self) -> Mapping[tuple[str, int], float]:
+        """By question's id and k of `VOTES`: how often the majority of k is right. It takes long."""
+        known = [k for k in VOTES if k <= self.samples]
+        return {(str(line["id"]), k): majority_at(line, k) for line in self.lines for k in known}
 
     def bins(self, task: Task) -> tuple[str, ...]:
         """The recorded bins of a family, easiest first."""

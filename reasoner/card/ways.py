@@ -12,7 +12,7 @@ from reasoner.card.accuracy import PAIR
 from reasoner.card.costs import measured, per_token
 from reasoner.card.sources import FAMILIES, Recording, Sources
 from reasoner.card.tables import points, share, table
-from reasoner.figures import Line, Sample, greedy, majority_at, mean, pass_at
+from reasoner.figures import Line, Sample, greedy, mean, pass_at
 from reasoner.sets import OWNERS
 
 ASKED = (2, 3, 4, 6, 8)
@@ -88,7 +88,10 @@ def compared(recordings: Mapping[str, Recording], prices: Mapping[str, float], t
     shared = [id_ for id_ in lines[PAIR[0]] if id_ in lines[PAIR[1]] and _wanted(lines[PAIR[0]][id_], task)]
     if not shared:
         return None
-    small, large = ({name: _measured(lines[model], shared, name) for name in COUNTS} for model in PAIR)
+    small, large = (
+        {name: _measured(recordings[model], [lines[model][id_] for id_ in shared], name) for name in COUNTS}
+        for model in PAIR
+    )
     alone = [
         Way(f"{model} {name}", model, mean(right), mean(tokens) * prices[model])
         for model, own in zip(PAIR, (small, large), strict=True)
@@ -103,17 +106,16 @@ def _wanted(line: Line, task: str) -> bool:
     return line["task"] == task if task != "all" else OWNERS.get(str(line.get("bin"))) in FAMILIES
 
 
-def _measured(lines: Mapping[str, Line], ids: Sequence[str], name: str) -> tuple[list[float], list[float]]:
+def _measured(recording: Recording, own: Sequence[Line], name: str) -> tuple[list[float], list[float]]:
     """How often each question is answered right so, and the tokens it takes; nothing if a trace cannot tell."""
-    own = [lines[id_] for id_ in ids]
     k = COUNTS[name]
     if k == 0:
         known = [line for line in own if "greedy" in line]
         tokens = [float(line["greedy"]["tokens"]) for line in known]
         return ([greedy(line) for line in known], tokens) if len(known) == len(own) else ([], [])
-    if any(len(line["samples"]) < k for line in own):
+    if recording.samples < k:
         return [], []
-    right = [pass_at(line["samples"], 1) if k == 1 else majority_at(line, k) for line in own]
+    right = [pass_at(line["samples"], 1) if k == 1 else recording.voted[line["id"], k] for line in own]
     return right, [k * _tokens(line) for line in own]
 
 

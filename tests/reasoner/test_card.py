@@ -109,6 +109,7 @@ def test_the_committed_pictures_show_the_committed_data(committed: Sources) -> N
         assert pictures.drawn_from(path) == expected, f"{name} is out of date: python -m reasoner card"
 
 
+@pytest.mark.timeout(60)
 def test_the_command_fills_the_page_and_draws(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All blocks and four pictures; a second time writes the same bytes."""
     assert main(["card", "--root", str(folder)]) == 0
