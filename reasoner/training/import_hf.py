@@ -1,6 +1,7 @@
 """Back from the folder that transformers and vLLM read: what is made of it holds exactly the same 16-bit weights."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reasoner.training.export_hf import config, name_of
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 
-_SIZES = {
+_SIZES: Mapping[str, str] = {
     "width": "hidden_size",
     "layers": "num_hidden_layers",
     "heads": "num_attention_heads",

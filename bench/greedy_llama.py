@@ -1,0 +1,20 @@
+"""`python -m bench.greedy_llama MODEL.gguf STREAMS`: llama.cpp on a private socket, until standard input ends.
+
+A process of its own, so that its processor time is its own; prints the socket's path once the model is loaded.
+"""
+
+import sys
+from pathlib import Path
+
+from reasoner.engines import LlamaCpp
+
+
+def main() -> None:
+    """Serve until nobody listens any more."""
+    with LlamaCpp(Path(sys.argv[1]), parallel=int(sys.argv[2])) as engine:
+        print(engine.socket, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
