@@ -114,10 +114,11 @@ def test_an_engine_is_compared_and_timed_alone_and_together(capsys: pytest.Captu
         (8, 9, 9, 30),
     ]
     assert [each.question for each in found.agreements[0].differences] == ["q9"]
-    assert [(row.streams, row.tokens_per_cpu_second, row.others) for row in found.speeds] == [
-        (1, 6.0, 0.2),
-        (8, 6.0, 0.2),
+    assert [(row.streams, row.tokens, row.tokens_per_cpu_second) for row in found.speeds] == [
+        (1, 15, 6.0),
+        (8, 30, 6.0),
     ]
+    assert {row.others for row in found.speeds} == {0.2}
     assert "q9, token 1: 'c' against 'b', margins 5.0000 and 5.0000: NO TIE" in capsys.readouterr().out
 
 
