@@ -35,9 +35,24 @@ def prompt(question: str) -> str:
     return f"{ASKED}{question}{ENDED}{SAID}{OPENED}"
 
 
+BOX = "The answer is \\boxed{"
+"""Before an answer. What is in the box is a segment of its own: a forced answer begins there, and a token that held the
+brace and a letter together would never be met at such a place."""
+
+
+def said(value: object) -> tuple[Segment, Segment, Segment]:
+    """The end of the thought, the words before the box, and the rest of the last line, all of weight 1."""
+    return Segment(CLOSED), Segment(BOX), Segment(answer(value).removeprefix(BOX))
+
+
+def forced(value: object) -> tuple[Segment, Segment]:
+    """The same end, of which only what is in the box weighs: an answer that somebody else asked for."""
+    return Segment(CLOSED + BOX, 0.0), Segment(answer(value).removeprefix(BOX))
+
+
 def answer(value: object) -> str:
     r"""The reply's last line, with the answer in `\boxed{}`, and the end of the turn."""
-    return f"The answer is \\boxed{{{value}}}.{ENDED}"
+    return f"{BOX}{value}}}.{ENDED}"
 
 
 def text(example: Example) -> str:

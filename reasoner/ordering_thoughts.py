@@ -16,7 +16,7 @@ from itertools import groupby
 from random import Random
 from typing import Literal
 
-from reasoner.examples import CLOSED, Example, Segment, answer, prompt, text
+from reasoner.examples import CLOSED, Example, Segment, answer, forced, prompt, said, text
 from reasoner.orderings import Clue, Puzzle
 from reasoner.thoughts import CHECKS, NUMBERS_OF_CHECKS, REPAIRED, SLIPPING
 
@@ -63,14 +63,14 @@ def thought(puzzle: Puzzle, rng: Random, checks: int | None = None, slips: bool 
 
 def example(puzzle: Puzzle, rng: Random) -> Example:
     """The question, a thought and the answer: all but the question and the slips weigh."""
-    return (_asked(puzzle), *thought(puzzle, rng), Segment(CLOSED), Segment(answer(puzzle.answer)))
+    return (_asked(puzzle), *thought(puzzle, rng), *said(puzzle.answer))
 
 
 def cut_example(puzzle: Puzzle, rng: Random) -> Example:
     """The question, a thought cut at the end of a line (or before its first) and the answer, which alone weighs."""
     lines = text(thought(puzzle, rng)).splitlines(keepends=True)
     kept = "".join(lines[: rng.randint(0, len(lines))])
-    return (_asked(puzzle), *_weighted([(kept, "plain")], {}), Segment(CLOSED, 0.0), Segment(answer(puzzle.answer)))
+    return (_asked(puzzle), *_weighted([(kept, "plain")], {}), *forced(puzzle.answer))
 
 
 def reading_probe(puzzle: Puzzle) -> Example:

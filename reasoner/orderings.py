@@ -1,7 +1,8 @@
 """Ordering puzzles with lettered choices: seeded generator, exact verifier and step checker.
 
 A puzzle compares people, or things that differ in colour, two at a time in one quality, and asks who holds one place.
-The comparisons settle the whole order. The number of people sets the difficulty; the answer is a letter.
+The clues have numbers: every name is in two of them, and small models lose their place without. The comparisons settle
+the whole order. The number of people sets the difficulty; the answer is a letter.
 
 The order of the random draws is part of the contract: the same (seed, bin) gives the same puzzles for ever.
 """
@@ -170,9 +171,10 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
     phrase = template.format(most=relation.more.superlative, least=relation.less.superlative)
     choices = _choices(rng, order, order[place])
     asked = f"{f'Which {thing}' if thing else 'Who'} is the {phrase}?"
+    numbered = (f"{i}. {clue.sentence(relation, thing)}" for i, clue in enumerate(clues, 1))
     listed = (f"({letter}) {name}" for letter, name in zip("ABCD", choices, strict=False))
     return Puzzle(
-        question=" ".join([*(clue.sentence(relation, thing) for clue in clues), asked, *listed]),
+        question=" ".join([*numbered, asked, *listed]),
         answer="ABCD"[choices.index(order[place])],
         bin=bin_,
         order=order,

@@ -19,7 +19,7 @@ from typing import Any
 
 from core.confidence import ConfidenceMeter
 from reasoner.engines import Engine, EngineError, Piece, Reply
-from reasoner.examples import CLOSED, prompt
+from reasoner.examples import BOX, CLOSED, prompt
 from reasoner.sets import Question
 from reasoner.verifiers import step_score
 
@@ -29,7 +29,7 @@ TOP = 20
 """Candidates of each token: as many as the gateway asks for."""
 WINDOW = 32
 """Tokens of a group of confidences: two or three lines of a thought, of which few have 2,048 tokens."""
-ENDING = f"{CLOSED}The answer is \\boxed{{"
+ENDING = CLOSED + BOX
 """What is said for the model to force an answer."""
 _ANSWER_TOKENS = 10
 _MOST_PROBES = 64

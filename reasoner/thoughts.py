@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from reasoner.examples import CLOSED, Example, Segment, answer, prompt
+from reasoner.examples import BOX, CLOSED, Example, Segment, prompt, said
 from reasoner.task import Kind
 
 CHECKS = ("Let me double check.", "Wait, let me check again.", "Let me verify that once more.")
@@ -236,7 +236,7 @@ def example(
 ) -> Example:
     """The whole of it, from the prompt to the answer; see `thought`."""
     written = thought(total, dice, checks=checks, slips=slips, varied=varied)
-    return (Segment(prompt(question), 0.0), *written, Segment(CLOSED), Segment(answer(total.answer)))
+    return (Segment(prompt(question), 0.0), *written, *said(total.answer))
 
 
 def cut(whole: Example, dice: Random) -> Example:
@@ -244,14 +244,14 @@ def cut(whole: Example, dice: Random) -> Example:
 
     It makes forced answers familiar. Only the answer has weight.
     """
-    question, *written, _, said = whole
+    question, *written, _, _, boxed = whole
     text = "".join(segment.text for segment in written)
     at = dice.randint(0, len(text))
     if dice.random() < 0.8:
         at = text.rfind("\n", 0, at) + 1
     else:
         at = max(text.rfind(" ", 0, at), text.rfind("\n", 0, at) + 1, 0)
-    return (question, Segment(text[:at], 0.0), Segment(CLOSED, 0.0), said)
+    return (question, Segment(text[:at], 0.0), Segment(CLOSED + BOX, 0.0), boxed)
 
 
 def probing(whole: Example, *, heads: bool) -> Example:

@@ -92,7 +92,7 @@ def orders(names: list[str], pairs: list[tuple[str, str]]) -> Iterator[list[str]
 
 def solve(question: str) -> tuple[list[str], str]:
     """The only order that fits the English, and the letter it makes right."""
-    *sentences, last = question.split(". ")
+    *sentences, last = re.split(r"\.? ?\d\. |\. ", question)[1:]
     pairs = [read(sentence) for sentence in sentences]
     (order,) = orders(list(dict.fromkeys(name for pair in pairs for name in pair)), pairs)
     asked = re.fullmatch(r"(?:Who|Which \w+) is the (second |third |)(\w+(?: one)?)\? (.*)", last)
@@ -264,7 +264,8 @@ def test_examples_end_right_and_a_third_slips() -> None:
         puzzle = PUZZLES[i % len(PUZZLES)]
         asked, *said = example(puzzle, rng)
         assert (asked.text, asked.weight) == (prompt(puzzle.question), 0.0)
-        assert [segment.text for segment in said[-2:]] == [CLOSED, answer(puzzle.answer)]
+        assert "".join(segment.text for segment in said[-3:]) == CLOSED + answer(puzzle.answer)
+        assert said[-1].text.startswith(f"{puzzle.answer}}}")
         lightless = [segment.text for segment in said if segment.weight == 0]
         slipped += len(lightless) == 1
         assert len(lightless) <= 1
@@ -294,7 +295,7 @@ def test_cut_examples_weigh_the_answer_alone() -> None:
     lengths = []
     for puzzle in PUZZLES:
         cut = cut_example(puzzle, rng)
-        assert [segment.text for segment in cut if segment.weight] == [answer(puzzle.answer)]
+        assert [segment.text for segment in cut if segment.weight] == [answer(puzzle.answer).partition("{")[2]]
         kept = text(cut).removeprefix(prompt(puzzle.question)).removesuffix(CLOSED + answer(puzzle.answer))
         assert kept == "" or kept.endswith(".\n")
         lengths.append(kept.count("\n"))
