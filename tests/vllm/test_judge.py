@@ -1,4 +1,4 @@
-"""The judge on real vLLM: as a chat model, and behind the score and classify endpoints, with the scores of llama.cpp."""
+"""The judge on real vLLM: as a chat model, and behind the score and classify endpoints, scoring as in llama.cpp."""
 
 import json
 import subprocess
