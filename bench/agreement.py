@@ -3,10 +3,10 @@
 A folder holds a demonstration model as transformers and vLLM read it. A hundred questions of all families, that nothing
 was trained on, go to transformers (32-bit floats, one at a time: the reference), to vLLM and to llama.cpp, alone and
 eight at a time. Answers are compared token by token. Engines add up in different orders, and llama.cpp rounds to 16
-bits on the way, so that two tokens of nearly the same likelihood may change places: where answers part, the margins by
-which either engine prefers its own token over the other's tell such a tie from an error. The GGUF files are made of
-the folder, so that all engines run the same weights; q8_0 rounds them to 8 bits, which is another model. Cost is
-processor time on one core, of the whole server, prompt included, by token generated.
+bits on the way, most of all in its flash attention, so that two tokens of nearly the same likelihood may change places:
+where answers part, the margins by which either engine prefers its own token over the other's tell such a tie from an
+error. The GGUF files are made of the folder, so that all engines run the same weights; q8_0 rounds them to 8 bits,
+which is another model. Cost is processor time on one core, of the whole server, prompt included, by token generated.
 
 Needs the environments of tests/vllm/install.sh and reasoner/training/install.sh.
 """
@@ -15,12 +15,13 @@ import argparse
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from bench.greedy import Block, Engine, Said, converted, llama, transformers, vllm
@@ -40,7 +41,14 @@ TIE = 0.05
 ROUNDED = "llama.cpp q8_0"
 """Has other weights: where it parts from the reference proves nothing."""
 REFERENCE = "transformers"
-FORMS = ("f16", "q8_0")
+LLAMA: Mapping[str, tuple[str, bool]] = MappingProxyType(
+    {
+        "llama.cpp f16": ("f16", True),
+        "llama.cpp f16, --flash-attn off": ("f16", False),
+        "llama.cpp q8_0": ("q8_0", True),
+    }
+)
+"""Form of the weights, and whether with flash attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +225,9 @@ def measured(folder: Path, options: argparse.Namespace) -> Found:
     bench = Bench(folder, weights, asked, names(folder / "tokenizer.json"), order)
     found = Found(speeds=(bench.speed(REFERENCE, 1, blocks),))
     print(*summary(found), sep="\n", flush=True)
-    for form in FORMS:
-        with converted(folder, form) as path, llama(path, max(STREAMS), options.core) as engine:
-            found += bench.of(f"llama.cpp {form}", engine)
+    for name, (form, flash) in LLAMA.items():
+        with converted(folder, form) as path, llama(path, max(STREAMS), options.core, flash=flash) as engine:
+            found += bench.of(name, engine)
     if options.vllm:
         with vllm(folder, options.flags, options.core) as engine:
             found += bench.of("vLLM", engine)

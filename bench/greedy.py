@@ -126,9 +126,9 @@ def _number(entry: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def llama(path: Path, streams: int, core: int) -> Iterator[Engine]:
-    """llama.cpp with a GGUF file, on one core, with room for so many requests at once."""
-    command = [sys.executable, "-m", "bench.greedy_llama", str(path), str(streams)]
+def llama(path: Path, streams: int, core: int, *, flash: bool = True) -> Iterator[Engine]:
+    """llama.cpp with a GGUF file, on one core, with room for so many requests at once; `flash`: see LlamaCpp."""
+    command = [sys.executable, "-m", "bench.greedy_llama", str(path), str(streams), "on" if flash else "off"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

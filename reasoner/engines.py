@@ -65,11 +65,19 @@ class Engine(Protocol):
 class LlamaCpp:
     """A GGUF file served by llama.cpp in this process. `parallel`: requests at once; `context`: tokens for each.
 
-    `socket`: path of the unix socket on which llama.cpp speaks HTTP meanwhile.
+    `flash`: attention in the kernel that llama.cpp prefers, which adds up in 16 bits on a CPU. `socket`: path of the
+    unix socket on which llama.cpp speaks HTTP meanwhile.
     """
 
     def __init__(
-        self, path: Path, *, parallel: int = 8, threads: int = 1, context: int = 1280, max_tokens: int = 900
+        self,
+        path: Path,
+        *,
+        parallel: int = 8,
+        threads: int = 1,
+        context: int = 1280,
+        max_tokens: int = 900,
+        flash: bool = True,
     ) -> None:
         try:
             # Here and not above: a server behind a URL needs no llama.cpp.
@@ -89,6 +97,8 @@ class LlamaCpp:
         params.n_ctx = parallel * context
         params.kv_unified = False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        if not flash:
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cache_ram_mib = _PROMPT_CACHE_MIB
         params.offline, params.ui, params.verbosity = True, False, 0
         try:
