@@ -54,6 +54,13 @@ def scores() -> Mapping[tuple[str, str], float]:
         return {(question, reply): judge.score(engine, question, reply) for question, reply in asked}
 
 
+@pytest.fixture
+def chatting(folder: Path) -> Iterator[VllmServer]:
+    """vLLM with the judge as a chat model; gone before the other server starts."""
+    with serving(folder, served_model_name="reasoner-judge") as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def pooling(folder: Path) -> Iterator[VllmServer]:
     """vLLM with the judge's two tokens as a classifier, and its template for pairs of question and reply."""
@@ -62,12 +69,9 @@ def pooling(folder: Path) -> Iterator[VllmServer]:
         yield server
 
 
-def test_chat_judge_scores_as_llama_cpp_does(folder: Path, scores: Mapping[tuple[str, str], float]) -> None:
+def test_chat_judge_scores_as_llama_cpp_does(chatting: VllmServer, scores: Mapping[tuple[str, str], float]) -> None:
     """One token with its candidates, from a folder that was made of the GGUF file."""
-    with (
-        serving(folder, served_model_name="reasoner-judge") as server,
-        OpenAIServer(server.base_url, "reasoner-judge", max_tokens=1) as engine,
-    ):
+    with OpenAIServer(chatting.base_url, "reasoner-judge", max_tokens=1) as engine:
         found = {(question, reply): judge.score(engine, question, reply) for question, reply in scores}
     assert found == pytest.approx(scores, abs=0.02)
 
