@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.evaluate import rows, tables
-from reasoner.figures import after_stated, auroc, entropy, forced_right, majority_at, pass_at
+from reasoner.figures import after_stated, auroc, best_at, entropy, forced_right, majority_at, pass_at, weighted_at
 
 
 def line(answers: list[str | None], *, gold: str = "7", bin_: int = 1, greedy: str = "7") -> dict[str, Any]:
@@ -176,4 +176,47 @@ def test_scores_are_judged_over_all_samples_of_a_row() -> None:
     assert tables([told]).split("\n\n")[1].splitlines()[::2] == [
         "| bin | questions | thought | entropy | after stated | AUROC mean | AUROC steps |",
         "| 1 | 1 | 20 | 0.693 | 0.500 | 1.000 | 0.500 |",
+    ]
+
+
+def scored(*pairs: tuple[str, float]) -> dict[str, Any]:
+    """A line whose samples have these answers and scores of a judge."""
+    plain = line([answer for answer, _ in pairs])
+    given = [sample | {"judge": score} for sample, (_, score) in zip(plain["samples"], pairs, strict=True)]
+    return plain | {"samples": given}
+
+
+def test_the_best_of_k_is_counted_exactly() -> None:
+    """Of 4 samples the second best is right: it is the best of two in 2 of 6 draws, the best of 4 never."""
+    samples = scored(("1", 0.9), ("7", 0.8), ("1", 0.2), ("1", 0.1))["samples"]
+    assert [best_at(samples, k, "judge") for k in (1, 2, 3, 4)] == pytest.approx([1 / 4, 2 / 6, 1 / 4, 0.0])
+    assert math.isnan(best_at(samples, 5, "judge"))
+    assert math.isnan(best_at(samples, 2, "steps"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["7", "1"]), st.sampled_from([0.1, 0.5, 0.9])), min_size=3, max_size=9))
+def test_a_blind_judge_chooses_as_chance_does(pairs: list[tuple[str, float]]) -> None:
+    """Equal scores are broken by chance; a judge of the truth is right whenever any of k is."""
+    samples = scored(*pairs)["samples"]
+    blind = [sample | {"judge": 0.5} for sample in samples]
+    assert best_at(blind, 3, "judge") == pytest.approx(pass_at(samples, 1))
+    knowing = [sample | {"judge": float(sample["correct"])} for sample in samples]
+    assert best_at(knowing, 3, "judge") == pytest.approx(pass_at(samples, 3))
+
+
+def test_a_vote_can_be_weighted_by_scores() -> None:
+    """One sample of weight 0.9 outvotes two of 0.4; answers that nobody gave have no vote."""
+    assert weighted_at(scored(("7", 0.9), ("1", 0.4), ("1", 0.4)), 3, "judge") == 1.0
+    assert weighted_at(scored(("7", 0.7), ("1", 0.4), ("1", 0.4)), 3, "judge") == 0.0
+    assert math.isnan(weighted_at(line(["7"]), 1, "judge"))
+
+
+def test_a_judged_trace_has_a_third_table() -> None:
+    """Scores over all samples and within a question, and what k samples come to by steps, vote, judge and both."""
+    found = tables([scored(("7", 0.9), ("1", 0.8), ("1", 0.2), ("1", 0.1))]).split("\n\n")[-1].splitlines()
+    assert found == [
+        "| bin | questions | AUROC judge | AUROC within | maj@4 | judge@4 | weighted@4 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| 1 | 1 | 1.000 | 1.000 | 0.000 | 1.000 | 0.000 |",
+        "| all | 1 | 1.000 | 1.000 | 0.000 | 1.000 | 0.000 |",
     ]
