@@ -53,8 +53,8 @@ READING = replace(
 def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
     made = (
-        Recipe("reasoner-tiny", TINY, stages(reading=0.65, sums=0.70, most=8_000_000), probes),
-        Recipe("reasoner-small", SMALL, stages(reading=0.65, sums=0.85, most=20_000_000), probes),
+        Recipe("reasoner-tiny", TINY, stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000), probes),
+        Recipe("reasoner-small", SMALL, stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000), probes),
         Recipe(
             "reasoner-large",
             LARGE,
@@ -74,10 +74,10 @@ def recipes() -> Mapping[str, Recipe]:
     return {recipe.name: recipe for recipe in made}
 
 
-def stages(*, reading: float, sums: float, most: int) -> tuple[Stage, ...]:
+def stages(*, reading: float, clues: float, sums: float, most: int) -> tuple[Stage, ...]:
     """Reading first, arithmetic second, everything last, with the rate falling; `most`: tokens of the last one."""
     return (
-        Stage("reading", READING, 20_000_000, {"reading": reading, "clues": 0.3}, 3_000_000, 0.012, 0.0025),
+        Stage("reading", READING, 20_000_000, {"reading": reading, "clues": clues}, 3_000_000, 0.012, 0.0025),
         Stage("sums", EASY, 12_000_000, {"reading": reading, "sums": sums}, 2_500_000, 0.016, 0.003),
         Stage("everything", EVERYTHING, most, lr=0.016, embedding_lr=0.003, decay=0.6),
     )
