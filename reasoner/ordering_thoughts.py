@@ -1,13 +1,14 @@
 """Thoughts that solve ordering puzzles, in the form that the demonstration models learn to write.
 
-A thought reads every clue in the order of the question as `greater > lesser`, climbs from the first name to the top
-(`Up`), walks from there to the bottom (`Down`) and looks up who holds the place asked for. Each name takes a single
-look-up among the clues written before it: who stands beside the last name. If two names stand below one (a clue that
-others imply), both are written before the nearer one is chosen. Some thoughts go the other way round, to the bottom
-first, so that two samples of a puzzle may fail at different places. The letter is found by going through the choices
-up to the name: small models did not learn to look back from a name to the letter before it. Checking passes read the
-clues once more against the order; one that finds a fault walks again. Slips are put in on purpose, and always repaired
-before the answer.
+A thought copies every clue in the order of the question and reads it as `greater > lesser, lesser < greater`, climbs
+from the first name to the top (`Up`), walks from there to the bottom (`Down`) and looks up who holds the place asked
+for. Each name takes a single look-up among the clues written before it: what stands after this name and this sign. If
+two names stand below one (a clue that others imply), both are written before the nearer one is chosen. Some thoughts go
+the other way round, to the bottom first, so that two samples of a puzzle may fail at different places. The letter is
+found by going through the choices up to the name. Small models learn to look forward, from what they just wrote to what
+came after it, far sooner than back: hence the copies, the pairs both ways and the list of choices. Checking passes read
+the clues once more against the order; one that finds a fault walks again. Slips are put in on purpose, and always
+repaired before the answer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -176,7 +177,7 @@ class Draft:
         at = int(slip.at * len(self.puzzle.clues)) if slip else -1
         for i, clue in enumerate(self.puzzle.clues):
             pair = _pair(clue)
-            self.say(f"{i + 1}.")
+            self.say(f"{i + 1}. {self.puzzle.sentences[i].removesuffix('.')}:")
             if slip and i == at:
                 self.say(f" {clue.lesser} > {clue.greater}", "slip")
                 if slip.later:
@@ -185,7 +186,7 @@ class Draft:
                     self.say(", wait,")
             if pair == _pair(clue):
                 self.say(f" {pair[0]} > {pair[1]}", "clue")
-            self.say(".\n")
+            self.say(f", {pair[1]} < {pair[0]}.\n")
             self.pairs.append(pair)
 
     def walk(self, rising: bool, slip: Slip | None = None) -> None:

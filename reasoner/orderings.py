@@ -132,7 +132,8 @@ class Clue:
 class Puzzle:
     """A question with its known answer. `answer`: the letter; `order`: all names (colours, for things) from most to
     least; `place`: index into `order` of the name asked for, negative if counted from the least; `phrase`: the
-    place in words ("second oldest"); `choices`: names behind the letters A, B, C, D."""
+    place in words ("second oldest"); `choices`: names behind the letters A, B, C, D; `sentences`: the clues in English,
+    one each."""
 
     question: str
     answer: str
@@ -142,6 +143,7 @@ class Puzzle:
     choices: tuple[str, ...]
     place: int
     phrase: str
+    sentences: tuple[str, ...] = ()
 
     def letter(self, name: str) -> str:
         """The letter of a choice; ValueError for a name that is none."""
@@ -171,7 +173,8 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
     phrase = template.format(most=relation.more.superlative, least=relation.less.superlative)
     choices = _choices(rng, order, order[place])
     asked = f"{f'Which {thing}' if thing else 'Who'} is the {phrase}?"
-    numbered = (f"{i}. {clue.sentence(relation, thing)}" for i, clue in enumerate(clues, 1))
+    sentences = tuple(clue.sentence(relation, thing) for clue in clues)
+    numbered = (f"{i}. {sentence}" for i, sentence in enumerate(sentences, 1))
     listed = (f"({letter}) {name}" for letter, name in zip("ABCD", choices, strict=False))
     return Puzzle(
         question=" ".join([*numbered, asked, *listed]),
@@ -182,6 +185,7 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
         choices=choices,
         place=place,
         phrase=phrase,
+        sentences=sentences,
     )
 
 

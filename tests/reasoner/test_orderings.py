@@ -69,9 +69,14 @@ MIA = Puzzle(
     choices=("Tom", "Zoe", "Mia", "Ana"),
     place=1,
     phrase="second oldest",
+    sentences=("Mia is older than Tom.", "Tom is older than Ana.", "Zoe is older than Mia."),
 )
 # Zoe > Mia > Tom > Ana as well, with the implied Zoe > Tom said first.
-IMPLIED = replace(MIA, clues=(replace(MIA.clues[0], greater="Zoe"), *MIA.clues))
+IMPLIED = replace(
+    MIA,
+    clues=(replace(MIA.clues[0], greater="Zoe"), *MIA.clues),
+    sentences=("Zoe is older than Tom.", *MIA.sentences),
+)
 
 
 def read(sentence: str) -> tuple[str, str]:
@@ -171,9 +176,9 @@ def test_thought_climbs_and_walks() -> None:
     words = "".join(segment.text for segment in thought(MIA, random.Random(2), checks=1, slips=False))
     opening = next(line for line in words.splitlines() if line in CHECKS)
     assert words.splitlines() == [
-        "1. Mia > Tom.",
-        "2. Tom > Ana.",
-        "3. Zoe > Mia.",
+        "1. Mia is older than Tom: Mia > Tom, Tom < Mia.",
+        "2. Tom is older than Ana: Tom > Ana, Ana < Tom.",
+        "3. Zoe is older than Mia: Zoe > Mia, Mia < Zoe.",
         "Up: Mia < Zoe.",
         "Down: Zoe > Mia > Tom > Ana.",
         "So the second oldest is Mia: (A) Tom, (B) Zoe, (C) Mia: C.",
@@ -203,13 +208,13 @@ def test_implied_clues_are_weighed() -> None:
     down = drafted(IMPLIED)
     assert "Up: Zoe.\nDown: Zoe > Tom or Mia: Mia > Tom > Ana.\n" in down
     assert "Up: Ana < Tom < Zoe or Mia: Mia < Zoe.\n" in drafted(IMPLIED, rising=True)
-    assert step_ok(down, IMPLIED) == [True] * 5
+    assert step_ok(down, IMPLIED) == [True] * 9
 
 
 @pytest.mark.parametrize(
     ("slip", "expected"),
     [
-        (Slip("clue", 0.5, 0.0, later=False), "2.[ Ana > Tom], wait, Tom > Ana.\n"),
+        (Slip("clue", 0.5, 0.0, later=False), "2. Tom is older than Ana:[ Ana > Tom], wait, Tom > Ana, Ana < Tom.\n"),
         (Slip("start", 0.0, 0.999, later=False), "Up: Mia[ < Ana], wait, Mia < Zoe.\n"),
         (
             Slip("start", 0.0, 0.0, later=True),
