@@ -47,13 +47,13 @@ class Told:
         return self.sound == len(self.lines)
 
 
-def summed(total: Sum, dice: Random, *, right: bool) -> Told | None:
-    """A reply to what is to be worked out; a right one may have slips that it repairs. None: no fault was found."""
+def summed(question: str, total: Sum, dice: Random, *, right: bool) -> Told | None:
+    """A reply to a question of this sum; a right one may have slips that it repairs. None: no fault was found."""
     if right:
-        return _told(thought(total, dice), total.answer)
+        return _told(thought(total, dice, question=question), total.answer)
     if dice.random() < SLIPPED:
-        return _until_wrong(lambda: _miscalculated(total, dice), total.answer)
-    return _until_wrong(lambda: _misread(total, dice), total.answer)
+        return _until_wrong(lambda: _miscalculated(question, total, dice), total.answer)
+    return _until_wrong(lambda: _misread(question, total, dice), total.answer)
 
 
 def ordered(puzzle: Puzzle, dice: Random, *, right: bool) -> Told | None:
@@ -88,11 +88,11 @@ def _as_sorted(total: Sum, dice: Random) -> Sum:
     return replace(total, changes=ordered) if ordered else total
 
 
-def _misread(total: Sum, dice: Random) -> tuple[Sequence[Segment], int, int]:
+def _misread(question: str, total: Sum, dice: Random) -> tuple[Sequence[Segment], int, int]:
     """What is written of a sum of which something was read wrongly, its answer, and how many lines are sound."""
     read, at = misread(_as_sorted(total, dice), dice)
     writer = Writer(dice)
-    counts = writer.first(read, read.changes, Way(dice.random() < TENS_FIRST))
+    counts = writer.first(read, read.changes, Way(dice.random() < TENS_FIRST), read.quotes(question))
     for _ in range(_number_of_checks(dice)):
         writer.check(read, read.changes, counts, Way(dice.random() < TENS_FIRST))
     return writer.segments, counts[-1] if counts else read.start, at
@@ -121,23 +121,27 @@ def misread(total: Sum, dice: Random) -> tuple[Sum, int]:
     else:
         read = dice.choice(ways)
     # What is added to a line comes after it.
-    sound = at + bool(total.packs) + (read[:1] == (change,))
+    sound = at + 1 + (read[:1] == (change,))
     return replace(total, changes=(*before, *read, *after)), sound
 
 
-def _miscalculated(total: Sum, dice: Random) -> tuple[Sequence[Segment], int, int]:
+def _miscalculated(question: str, total: Sum, dice: Random) -> tuple[Sequence[Segment], int, int]:
     """What is written of a sum with a wrong equation that all checks repeat, its answer, and the lines before it."""
     read = _as_sorted(total, dice)
     way = Way(dice.random() < TENS_FIRST)
     state = dice.getstate()
     writer = Writer(dice, slips=SLIPS)
-    counts = writer.first(read, read.changes, way)
+    said = read.quotes(question)
+    counts = writer.first(read, read.changes, way, said)
     dice.setstate(state)
-    expected = Writer(dice).first(read, read.changes, way)
+    expected = Writer(dice).first(read, read.changes, way, said)
     sound = next((at for at, pair in enumerate(zip(counts, expected, strict=True)) if pair[0] != pair[1]), 0)
     *lines, _ = text(tuple(writer.segments)).splitlines()
+    if not read.packs:
+        # The first line, which calculates nothing, is not checked.
+        sound, lines = sound + 1, lines[1:]
     for _ in range(_number_of_checks(dice)):
-        again = [f"{line.partition('.')[0]}.{line.partition(':')[2].removesuffix('.')} ok.\n" for line in lines]
+        again = [f"{line.partition('.')[0]}. {line.rpartition(': ')[2].removesuffix('.')} ok.\n" for line in lines]
         writer.write("".join((f"{dice.choice(CHECKS)}\n", *again, f"Yes, {counts[-1]}.\n")))
     return writer.segments, counts[-1], sound
 

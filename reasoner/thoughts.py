@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from reasoner.examples import BOX, CLOSED, Example, Segment, prompt, said
+from reasoner.quoting import Wanted, quotes
 from reasoner.task import Kind
 
 CHECKS = ("Let me double check.", "Wait, let me check again.", "Let me verify that once more.")
@@ -34,6 +35,14 @@ VERBS: Mapping[str, str] = {
     "mul": "times",
     "div": "split by",
 }
+SAID_SO: Mapping[tuple[str, int], tuple[str, ...]] = {
+    ("mul", 2): ("twice", "double", "doubles", "doubled"),
+    ("mul", 3): ("triple", "triples", "tripled"),
+    ("div", 2): ("half", "halves"),
+    ("div", 3): ("third", "thirds"),
+    ("div", 4): ("quarter", "quarters"),
+}
+"""Words that say a factor or a divisor without its number."""
 ADDITIVE = frozenset({"add", "sub", "box", "unbox"})
 LOSSES = frozenset({"sub", "unbox"})
 
@@ -52,6 +61,13 @@ class Change:
         """What a line says before it calculates."""
         packs = f"*{self.size}" if self.size else ""
         return f"{VERBS[self.kind]} {self.amount}{packs}"
+
+    @property
+    def wanted(self) -> Wanted:
+        """What a question that tells of it has in it."""
+        return Wanted(
+            (self.amount, self.size) if self.size else (self.amount,), SAID_SO.get((self.kind, self.amount), ())
+        )
 
     @property
     def operand(self) -> int:
@@ -75,6 +91,10 @@ class Sum:
         for change in self.changes:
             count = calculated(count, SIGNS[change.kind], change.operand)
         return count
+
+    def quotes(self, question: str) -> tuple[str, ...]:
+        """What the question says of the first count or packs, and of every change; see `quoting.quotes`."""
+        return quotes(question, [Wanted(self.packs or (self.start,)), *(each.wanted for each in self.changes)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +143,13 @@ def sorted_changes(total: Sum) -> tuple[Change, ...] | None:
     return None if ordered == changes else ordered
 
 
+def sorted_quotes(total: Sum, said: Sequence[str]) -> tuple[str, ...]:
+    """Quotes in the order of `sorted_changes`."""
+    first, *others = said
+    pairs = sorted(zip(total.changes, others, strict=True), key=lambda pair: pair[0].kind in LOSSES)
+    return (first, *(quote for _, quote in pairs))
+
+
 class Writer:
     """Writes a thought, segment by segment."""
 
@@ -169,19 +196,26 @@ class Writer:
             self.write(", ")
         return self.added(count, SIGNS[change.kind], operand, way)
 
-    def first(self, total: Sum, changes: Sequence[Change], way: Way) -> list[int]:
-        """The first pass: the count after every line."""
+    def head(self, number: int, quote: str, head: str) -> None:
+        """A line up to its equations: what the question says, if that is known, and what it means."""
+        self.write(f"{number}. {quote}:" if quote else f"{number}.")
+        self.write(f" {head}: ")
+
+    def first(self, total: Sum, changes: Sequence[Change], way: Way, said: Sequence[str] = ()) -> list[int]:
+        """The first pass: the count after every line that has one. `said`: quotes, if known."""
+        first, *quoted = said or [""] * (1 + len(changes))
         counts, count = [], total.start
         if total.packs:
             amount, size = total.packs
-            self.write("1.")
-            self.write(f" starts {amount}*{size}: ")
+            self.head(1, first, f"starts {amount}*{size}")
             count = self.equation(amount, "*", size)
             counts.append(count)
             self.write(".\n")
-        for number, change in enumerate(changes, len(counts) + 1):
-            self.write(f"{number}.")
-            self.write(f" {change.head}: ")
+        else:
+            self.write(f"0. {first}:" if first else "0.")
+            self.write(f" starts {count}.\n")
+        for number, (change, quote) in enumerate(zip(changes, quoted, strict=True), len(counts) + 1):
+            self.head(number, quote, change.head)
             count = self.change(count, change, way)
             counts.append(count)
             self.write(".\n")
@@ -208,13 +242,14 @@ class Writer:
 
 
 def thought(
-    total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True, varied: bool = True
+    total: Sum, dice: Random, *, question: str = "", checks: int | None = None, slips: bool = True, varied: bool = True
 ) -> tuple[Segment, ...]:
     """What a model should learn to think; its last count is always right.
 
     Args:
         total: What is to be worked out.
         dice: Chance.
+        question: What the lines quote; empty: they quote nothing.
         checks: Redundant checks, at most 3; None: by chance. A slip that nobody saw gets one at least.
         slips: Whether there may be any.
         varied: Whether it may go other ways than event by event, each sum in one step.
@@ -225,7 +260,10 @@ def thought(
     tens_first = TENS_FIRST if varied else 0.0
     ordered = sorted_changes(total) if varied and dice.random() < GAINS_FIRST else None
     changes = ordered or total.changes
-    counts = writer.first(total, changes, Way(dice.random() < tens_first))
+    said = total.quotes(question)
+    if ordered:
+        said = sorted_quotes(total, said)
+    counts = writer.first(total, changes, Way(dice.random() < tens_first), said)
     for _ in range(max(checks, int(writer.overlooked))):
         counts = writer.check(total, changes, counts, Way(dice.random() < tens_first))
     return tuple(writer.segments)
@@ -235,7 +273,7 @@ def example(
     question: str, total: Sum, dice: Random, *, checks: int | None = None, slips: bool = True, varied: bool = True
 ) -> Example:
     """The whole of it, from the prompt to the answer; see `thought`."""
-    written = thought(total, dice, checks=checks, slips=slips, varied=varied)
+    written = thought(total, dice, question=question, checks=checks, slips=slips, varied=varied)
     return (Segment(prompt(question), 0.0), *written, *said(total.answer))
 
 
@@ -258,7 +296,7 @@ def probing(whole: Example, *, heads: bool) -> Example:
     """A measured skill: only what a line says before it calculates has weight (reading), or only results (sums)."""
     found = []
     for before, segment in zip((Segment(""), *whole), whole, strict=False):
-        head = before.text.rstrip().endswith(".") and segment.text.endswith(": ")
+        head = before.text[:1].isdigit() and segment.text.endswith(": ")
         result = segment.text.isdigit()
         found.append(Segment(segment.text, float(head if heads else result)))
     return tuple(found)

@@ -23,7 +23,7 @@ def solved(question: Question, *, checks: int = 1) -> str:
         case Problem():
             return solution(question.origin, checks=checks)
         case Story(total=total):
-            return _framed(_summed(total, checks), total.answer)
+            return _framed(_summed(question.question, total, checks), total.answer)
         case Puzzle():
             written = ordering_thoughts.thought(question.origin, Random(0), checks=checks, slips=False)
             return _framed(text(written), question.gold)
@@ -33,7 +33,7 @@ def solved(question: Question, *, checks: int = 1) -> str:
 def solution(problem: Problem, *, checks: int = 1) -> str:
     r"""The right thought and answer: `<think>`, one pass and `checks` checking passes, `</think>`, the `\boxed{}`."""
     if len(problem.start) == 1:
-        return _framed(_summed(total_of(problem), checks), problem.answer)
+        return _framed(_summed(problem.question, total_of(problem), checks), problem.answer)
     entries = _worked(problem)
     result = f"{problem.target} has {problem.answer}."
     lines = [f"{i}. {_head(event)}: {', '.join(done)}." for i, (event, done) in enumerate(entries, 1)]
@@ -45,9 +45,9 @@ def solution(problem: Problem, *, checks: int = 1) -> str:
     return _framed("".join(f"{line}\n" for line in lines), problem.answer)
 
 
-def _summed(total: Sum, checks: int) -> str:
+def _summed(question: str, total: Sum, checks: int) -> str:
     """Event by event, each sum in one step."""
-    return text(thought(total, Random(0), checks=checks, slips=False, varied=False))
+    return text(thought(total, Random(0), question=question, checks=checks, slips=False, varied=False))
 
 
 def _framed(written: str, value: object) -> str:

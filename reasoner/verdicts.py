@@ -98,12 +98,12 @@ def invented(right: bool, dice: Random) -> tuple[str, Told]:
 
 def _story(right: bool, dice: Random) -> tuple[str, Told | None]:
     story = drawn("train", partial(told, steps=dice.choice(list(STEPS.values()))), dice)
-    return story.question, summed(story.total, dice, right=right)
+    return story.question, summed(story.question, story.total, dice, right=right)
 
 
 def _ledger(right: bool, dice: Random) -> tuple[str, Told | None]:
     problem = drawn("train", partial(ledger, level=dice.randint(2, 7)), dice)
-    return problem.question, summed(total_of(problem), dice, right=right)
+    return problem.question, summed(problem.question, total_of(problem), dice, right=right)
 
 
 def _puzzle(right: bool, dice: Random) -> tuple[str, Told | None]:
