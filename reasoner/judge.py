@@ -3,10 +3,17 @@
 One user message holds the question, the reply's thought and answer without the thought's tags, and `ASK`, with an empty
 line between them. A thought may be unfinished. The model says `RIGHT` or `WRONG`, each a single token, and the score is
 the probability of the one against the other: one generated token, whatever the length of the reply.
+
+Any server that tells candidates answers this as a chat. vLLM makes a classifier of the two tokens (`vllm_flags`), and
+its score and classify endpoints give the same numbers. llama.cpp's Llama network takes no classification head (of a
+file with `cls.output.weight` it says "wrong number of tensors"), so for its rerank endpoint the judge is written anew
+(`python -m reasoner.training rank`), and the relevance of a reply is the logarithm of its odds.
 """
 
+import json
 import re
 from math import exp
+from pathlib import Path
 from typing import Any
 
 from reasoner.engines import Engine, EngineError, Reply
@@ -51,6 +58,20 @@ def body(question: str, reply: str) -> dict[str, Any]:
         "logprobs": True,
         "top_logprobs": CANDIDATES,
     }
+
+
+def vllm_flags(template: Path) -> tuple[str, ...]:
+    """Options with which vLLM serves the score, as a pooling model. `template`: file that holds `CHAT_TEMPLATE`.
+
+    `/score` takes question and reply (`plain`) as `text_1` and `text_2`, `/classify` takes a `prompt`.
+    """
+    told = {
+        "architectures": ["LlamaForSequenceClassification"],
+        "method": "from_2_way_softmax",
+        "classifier_from_token": [WRONG, RIGHT],
+    }
+    overrides = f"--hf-overrides={json.dumps(told)}"
+    return "--runner=pooling", "--convert=classify", overrides, f"--chat-template={template}"
 
 
 def score(engine: Engine, question: str, reply: str) -> float:

@@ -65,9 +65,15 @@ def recipes() -> Mapping[str, Recipe]:
         Recipe(
             "reasoner-judge",
             SMALL,
-            (Stage("verdicts", verdicts.Verdicts(), 7_000_000, lr=0.01, embedding_lr=0.002, decay=0.6),),
+            # At the rates that a model is made with, it unlearns to read before it has learnt to judge.
+            (
+                Stage(
+                    "verdicts", verdicts.Verdicts(), 7_000_000, lr=0.004, embedding_lr=0.002, decay=0.6, warm_up=50_000
+                ),
+            ),
             verdicts.probes,
             grown_from="reasoner-small",
+            step_tokens=2048,
             template=judge.CHAT_TEMPLATE,
         ),
     )

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from reasoner import judge
 from reasoner.training import checkpoint, tokens
 from reasoner.training.grow import grown
 from reasoner.training.loop import CHECKPOINT, GateMissedError, Trainer
@@ -79,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("file", type=Path, metavar="GGUF", help="in any form that `export` or `gguf` writes")
     back.add_argument("folder", type=Path, metavar="FOLDER")
     back.set_defaults(run=_hf)
+    rank = commands.add_parser("rank", help="write a judge's GGUF file anew for llama.cpp's rerank endpoint")
+    rank.add_argument("file", type=Path, metavar="GGUF", help="of a judge, as exported")
+    rank.add_argument("out", type=Path, metavar="OUT", help="the GGUF file to write; it answers chats as before")
+    rank.add_argument("--form", choices=FORMS, default="f16", help="of the matrices (%(default)s)")
+    rank.set_defaults(run=_rank)
     return parser
 
 
@@ -201,6 +207,16 @@ def _gguf(args: argparse.Namespace) -> int:
 def _hf(args: argparse.Namespace) -> int:
     import_gguf, export_hf = (importlib.import_module(f"reasoner.training.{n}") for n in ("import_gguf", "export_hf"))
     export_hf.export(import_gguf.read(args.file), args.folder)
+    return 0
+
+
+def _rank(args: argparse.Namespace) -> int:
+    import_gguf, export_gguf, rank = (
+        importlib.import_module(f"reasoner.training.{n}") for n in ("import_gguf", "export_gguf", "rank")
+    )
+    kept = import_gguf.read(args.file)
+    made, prompt = rank.ranking(kept, judge.RIGHT, judge.WRONG), judge.prompt("{query}", "{document}")
+    export_gguf.export(made, args.out, args.form, kept.recipe, rerank=prompt)
     return 0
 
 

@@ -27,14 +27,20 @@ _NAMES: Mapping[str, str] = {
     "up": "ffn_up",
     "down": "ffn_down",
 }
+_WHOLE: Mapping[str, str] = {
+    "embedding.weight": "token_embd.weight",
+    "norm.weight": "output_norm.weight",
+    "output.weight": "output.weight",
+}
 _BLOCK = 32
 """Weights that share a scale in q8_0."""
 
 
-def export(checkpoint: Checkpoint, path: Path, form: Form, name: str) -> None:
+def export(checkpoint: Checkpoint, path: Path, form: Form, name: str, *, rerank: str = "") -> None:
     """Write the model, called `name`, with its matrices in 16-bit floats or in 8-bit blocks.
 
-    ValueError if a matrix has rows that q8_0 cannot divide.
+    `rerank`: the prompt of llama.cpp's rerank endpoint, with `{query}` and `{document}` in it. ValueError if a matrix
+    has rows that q8_0 cannot divide.
     """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
@@ -43,6 +49,8 @@ def export(checkpoint: Checkpoint, path: Path, form: Form, name: str) -> None:
     _describe(writer, checkpoint.shape)
     _add_tokenizer(writer, json.loads(checkpoint.tokenizer))
     writer.add_chat_template(checkpoint.template)
+    if rerank:
+        writer.add_string(gguf.Keys.Tokenizer.CHAT_TEMPLATE_N.format(name="rerank"), rerank)
     for own, weight in checkpoint.weights.items():
         _add_tensor(writer, *named(own, weight.float().numpy(), checkpoint.shape), form)
     writer.write_header_to_file()
@@ -89,8 +97,8 @@ def _type(name: str, special: bool) -> int:
 
 def named(own: str, weight: Weight, shape: Shape) -> tuple[str, Weight]:
     """A weight under the name, and with its rows in the order, that llama.cpp knows."""
-    if own in ("embedding.weight", "norm.weight"):
-        return {"embedding.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}[own], weight
+    if own in _WHOLE:
+        return _WHOLE[own], weight
     _, layer, part, _ = own.split(".")
     heads = {"q": shape.heads, "k": shape.kv_heads}.get(part)
     return f"blk.{layer}.{_NAMES[part]}.weight", interleaved(weight, heads) if heads else weight

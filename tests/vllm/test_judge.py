@@ -1,6 +1,5 @@
 """The judge on real vLLM: as a chat model, and behind the score and classify endpoints, scoring as in llama.cpp."""
 
-import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,18 +15,6 @@ from reasoner.trace import solved
 from tests.vllm.server import ROOT, VENV, VllmServer, serving
 
 GGUF = ROOT / "reasoner" / "weights" / "reasoner-judge" / "model-q8_0.gguf"
-POOLING = (
-    "--runner=pooling",
-    "--convert=classify",
-    "--hf-overrides="
-    + json.dumps(
-        {
-            "architectures": ["LlamaForSequenceClassification"],
-            "method": "from_2_way_softmax",
-            "classifier_from_token": [judge.WRONG, judge.RIGHT],
-        }
-    ),
-)
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +51,7 @@ def chatting(folder: Path) -> Iterator[VllmServer]:
 @pytest.fixture(scope="module")
 def pooling(folder: Path) -> Iterator[VllmServer]:
     """vLLM with the judge's two tokens as a classifier, and its template for pairs of question and reply."""
-    flags = (*POOLING, f"--chat-template={folder / 'template.jinja'}")
+    flags = judge.vllm_flags(folder / "template.jinja")
     with serving(folder, served_model_name="reasoner-judge", flags=flags) as server:
         yield server
 
