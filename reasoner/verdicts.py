@@ -1,33 +1,26 @@
-"""What the judge learns from: recorded samples of models that reason, each with what came of it, and made-up replies.
+"""What the judge learns from: recorded samples of models that reason, each with what came of it.
 
-Of every line of a recorded thought the judge learns to say whether the answer will be right, as the token-level
-verifiers of Cobbe et al. 2021 (arXiv 2110.14168) do; of every line of a made-up one, whether it is sound so far. Some
-thoughts are cut, so that unfinished ones are familiar.
+Of every line of a thought the judge learns to say whether the answer will be right, as the token-level verifiers of
+Cobbe et al. 2021 (arXiv 2110.14168) do; some thoughts are cut, so that unfinished ones are familiar.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from random import Random
 
-from reasoner import orderings
 from reasoner.examples import ASKED, ENDED, SAID, Example, Segment
-from reasoner.faults import Told, ordered, summed
 from reasoner.judge import ASK, RIGHT, WRONG, plain
-from reasoner.mixtures import drawn, ledger, told, total_of
 from reasoner.record import Line, load
-from reasoner.sets import STEPS
 
 SAMPLES = Path("reasoner/runs/judged")
 """The folder of recordings with texts, of the train split (`python -m reasoner sample --texts`)."""
 _LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 _PROBED = 25
 """One in so many questions is kept for probes."""
-KINDS = (0.45, 0.30, 0.25)
-"""Shares of stories, ledgers and orderings of the questions that made-up replies are to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +56,12 @@ class Verdicts:
 
     Args:
         folder: Of the recordings.
-        made: Share of made-up replies.
-        mixed: Share of recorded ones to questions whose replies are partly right: nothing else tells them apart.
+        mixed: Share of replies to questions that have both kinds: nothing else tells those apart.
         cut: Share of thoughts cut after a line.
         line: Weight of the verdict after each line; that at the end is 1.
     """
 
     folder: Path = SAMPLES
-    made: float = 0.4
     mixed: float = 0.6
     cut: float = 0.3
     line: float = 0.2
@@ -78,67 +69,32 @@ class Verdicts:
     def __call__(self, dice: Random) -> Example:
         """The next example. ValueError if the folder has too little to learn from."""
         right = dice.random() < 0.5
-        if dice.random() < self.made:
-            question, reply = invented(right, dice)
-        else:
-            question, text = pools(self.folder)[False].draw(right, dice.random() < self.mixed, dice)
-            reply = _recorded(text, right)
-        until = dice.randint(1, len(reply.lines)) if dice.random() < self.cut else len(reply.lines)
-        return example(question, reply.lines[:until], min(reply.sound, until), line=self.line)
+        question, reply = pools(self.folder)[False].draw(right, dice.random() < self.mixed, dice)
+        lines = lines_of(reply)
+        until = dice.randint(1, len(lines)) if dice.random() < self.cut else len(lines)
+        return example(question, lines[:until], right, line=self.line)
 
 
-def invented(right: bool, dice: Random) -> tuple[str, Told]:
-    """A question of the train split of any bin, and a made-up reply."""
-    while True:
-        question, reply = dice.choices((_story, _ledger, _puzzle), KINDS)[0](right, dice)
-        # Some questions have the same answer however they are misread.
-        if reply:
-            return question.strip(), reply
+def lines_of(reply: str) -> Sequence[str]:
+    """The reply without the thought's tags, in lines with their ends; at least one."""
+    return _LINE.findall(plain(reply)) or [""]
 
 
-def _story(right: bool, dice: Random) -> tuple[str, Told | None]:
-    story = drawn("train", partial(told, steps=dice.choice(list(STEPS.values()))), dice)
-    return story.question, summed(story.question, story.total, dice, right=right)
-
-
-def _ledger(right: bool, dice: Random) -> tuple[str, Told | None]:
-    problem = drawn("train", partial(ledger, level=dice.randint(2, 7)), dice)
-    return problem.question, summed(problem.question, total_of(problem), dice, right=right)
-
-
-def _puzzle(right: bool, dice: Random) -> tuple[str, Told | None]:
-    puzzle = drawn("train", partial(orderings.draw, bin_=dice.choice(list(orderings.BINS))), dice)
-    return puzzle.question, ordered(puzzle, dice, right=right)
-
-
-def _recorded(text: str, right: bool) -> Told:
-    """A recorded reply: all that is known of it is how it ends."""
-    lines = _LINE.findall(plain(text)) or [""]
-    return Told(lines, len(lines) if right else 0)
-
-
-def example(question: str, shown: Sequence[str], sound: int, *, line: float = 0.0) -> Example:
-    """What the judge is asked and is to say of the lines shown, of which so many come before a fault.
-
-    `line`: weight of the verdict after each line; that at the end is 1, and says whether all of them are sound.
-    """
+def example(question: str, shown: Sequence[str], right: bool, *, line: float = 0.0) -> Example:
+    """What the judge is asked of the lines shown, and is to say; `line`: weight of the same verdict after each line."""
+    verdict = RIGHT if right else WRONG
     lines = [*shown[:-1], f"{shown[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
-    verdicts = [RIGHT if at < sound else WRONG for at in range(len(shown))]
     # A verdict has its place where the next line begins.
-    rest = (Segment(text, line, verdict if line else "") for text, verdict in zip(lines[1:], verdicts, strict=True))
+    rest = (Segment(text, line, verdict if line else "") for text in lines[1:])
     asked = (Segment(f"{ASKED}{question}\n\n", 0.0), Segment(lines[0], 0.0))
-    return (*asked, *rest, Segment(verdicts[-1]), Segment(ENDED, 0.1))
+    return (*asked, *rest, Segment(verdict), Segment(ENDED, 0.1))
 
 
 def probes(folder: Path = SAMPLES, count: int = 150) -> Mapping[str, Sequence[Example]]:
     """The skill `verdicts`: of so many right and as many wrong replies to questions that are not learnt from."""
     dice, pool = Random("probes"), pools(folder)[True]
     chosen = [(right, *pool.draw(right, True, dice)) for right in (True, False) for _ in range(count)]
-    return {"verdicts": [_probe(question, _recorded(text, right)) for right, question, text in chosen]}
-
-
-def _probe(question: str, reply: Told) -> Example:
-    return example(question, reply.lines, reply.sound)[:-1]
+    return {"verdicts": [example(asked, lines_of(reply), right)[:-1] for right, asked, reply in chosen]}
 
 
 @cache

@@ -49,7 +49,7 @@ def test_a_judge_is_trained_and_served(samples: Path, shape: Any, capsys: pytest
     pytest.importorskip("gguf")
     pytest.importorskip("xllamacpp")
     export = importlib.import_module("reasoner.training.export_gguf")
-    mixture, dice = Verdicts(samples / "judged", made=0.0), Random(0)
+    mixture, dice = Verdicts(samples / "judged"), Random(0)
     # Verdicts are tokens of their own where the text has enough of them.
     told = [*(text(mixture(dice)) for _ in range(300)), *["Yes", "No"] * 3000]
     tokenizer = tokens.train(told, 300)
