@@ -6,7 +6,7 @@ RUNS := reasoner/runs
 TRAINING := .venv-reasoner/bin/python -m reasoner.training
 # What the judge learns from: what the small model says to questions of the train split. Resumes.
 RECORDING := .venv-reasoner/bin/python -m reasoner sample --model $(RUNS)/reasoner-small/model-q8_0.gguf --split train \
-  --bins 2,3,4,5,6,7,s1,s2,s3,s4,s5,s6,o1,o2,o3,o4,o5,o6 --per-bin 140 --samples 8 --temperature 0.9 --texts \
+  --bins 2,3,4,5,6,7,s1,s2,s3,s4,s5,s6,o1,o2,o3,o4,o5,o6 --per-bin 80 --samples 8 --temperature 0.9 --texts \
   --out $(RUNS)/judged/reasoner-small.jsonl.gz
 
 .PHONY: help serve test check bench test-vllm soak reasoner clean

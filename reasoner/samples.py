@@ -5,8 +5,9 @@ r"""What is recorded of one sample beside its answer: how sure its tokens were, 
 if its thought ended after a line: `[tokens of the thought so far, answer, confidence]` for every line and, first, for
 no thought at all. The answer is greedy, after `</think>\nThe answer is \boxed{`; null if it has no end; its confidence
 is the product of its tokens' probabilities. `thought`: tokens of the thought. `stated`: those up to the first answer
-that it states ("So 12.", "So the oldest is Mia: (A) Tom, (B) Mia: B."), null without one. `text`: thought and answer.
-Numbers are rounded to three digits.
+that it states ("So 12.", "So the oldest is Mia: (A) Tom, (B) Mia: B."), null without one. `text`: thought and answer;
+`sound`: how many of its lines, without the thought's tags, come before the first that is seen to be wrong. Numbers are
+rounded to three digits.
 """
 
 import re
@@ -20,8 +21,9 @@ from typing import Any
 from core.confidence import ConfidenceMeter
 from reasoner.engines import Engine, EngineError, Piece, Reply
 from reasoner.examples import BOX, CLOSED, prompt
+from reasoner.judge import plain
 from reasoner.sets import Question
-from reasoner.verifiers import step_score
+from reasoner.verifiers import sound_lines, step_score
 
 Entry = dict[str, Any]
 
@@ -57,7 +59,8 @@ class Extras:
     def keys(self) -> frozenset[str]:
         """What every sample has."""
         read = self.top > 0
-        told = {"confidence": self.confidence, "steps": self.steps, "text": self.text, "thought": read, "stated": read}
+        told = {"confidence": self.confidence, "steps": self.steps, "thought": read, "stated": read}
+        told |= {"text": self.text, "sound": self.text}
         return frozenset({"answer", "correct", "tokens", *(key for key, chosen in told.items() if chosen)})
 
 
@@ -76,7 +79,7 @@ def entry(engine: Engine, question: Question, reply: Reply, extras: Extras, *, p
         found["thought"] = tokens_until(reply.pieces, len(thought(reply.pieces)))
         found["stated"] = stated(reply.pieces)
     if extras.text:
-        found["text"] = reply.text
+        found |= {"text": reply.text, "sound": sound_lines(plain(reply.text), question)}
     if probed:
         found["probes"] = probes(engine, question, reply.pieces)
     return found

@@ -1,7 +1,7 @@
-"""What the judge learns from: recorded samples of models that reason, each with what came of it.
+"""What the judge learns from: recorded samples of models that reason, each with where it goes wrong.
 
-Of every line of a thought the judge learns to say whether the answer will be right, as the token-level verifiers of
-Cobbe et al. 2021 (arXiv 2110.14168) do; some thoughts are cut, so that unfinished ones are familiar.
+After every line the judge learns to say whether all is right so far, and at the end whether the answer is. Some
+thoughts are cut, so that unfinished ones are familiar.
 """
 
 import hashlib
@@ -24,11 +24,19 @@ _PROBED = 25
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A reply. `sound`: how many of its lines come before a fault, if it is wrong."""
+
+    text: str
+    sound: int
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question, and the distinct replies to it: `replies[True]` are right."""
 
     question: str
-    replies: Mapping[bool, Sequence[str]]
+    replies: Mapping[bool, Sequence[Told]]
 
     @property
     def mixed(self) -> bool:
@@ -43,7 +51,7 @@ class Pool:
     mixed: Sequence[Asked]
     having: Mapping[bool, Mapping[str, Sequence[Asked]]]
 
-    def draw(self, right: bool, mixed: bool, dice: Random) -> tuple[str, str]:
+    def draw(self, right: bool, mixed: bool, dice: Random) -> tuple[str, Told]:
         """A question and a reply of this kind, every question as likely: a mixed one, or of any bin alike."""
         having = self.having[right]
         asked = dice.choice(self.mixed if mixed else having[dice.choice(list(having))])
@@ -70,31 +78,36 @@ class Verdicts:
         """The next example. ValueError if the folder has too little to learn from."""
         right = dice.random() < 0.5
         question, reply = pools(self.folder)[False].draw(right, dice.random() < self.mixed, dice)
-        lines = lines_of(reply)
-        until = dice.randint(1, len(lines)) if dice.random() < self.cut else len(lines)
-        return example(question, lines[:until], right, line=self.line)
+        verdicts = verdicts_of(reply, right)
+        until = dice.randint(1, len(verdicts)) if dice.random() < self.cut else len(verdicts)
+        return example(question, verdicts[:until], line=self.line)
 
 
-def lines_of(reply: str) -> Sequence[str]:
-    """The reply without the thought's tags, in lines with their ends; at least one."""
-    return _LINE.findall(plain(reply)) or [""]
+def verdicts_of(reply: Told, right: bool) -> Sequence[tuple[str, bool]]:
+    """The lines, at least one, without the thought's tags, each with whether all is right up to its end."""
+    lines = _LINE.findall(plain(reply.text)) or [""]
+    sound = len(lines) if right else min(reply.sound, len(lines) - 1)
+    return [(line, at < sound) for at, line in enumerate(lines)]
 
 
-def example(question: str, shown: Sequence[str], right: bool, *, line: float = 0.0) -> Example:
-    """What the judge is asked of the lines shown, and is to say; `line`: weight of the same verdict after each line."""
-    verdict = RIGHT if right else WRONG
-    lines = [*shown[:-1], f"{shown[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
+def example(question: str, shown: Sequence[tuple[str, bool]], *, line: float = 0.0) -> Example:
+    """What the judge is asked of the lines shown, and is to say: the last one's verdict.
+
+    `line`: weight of the verdict after each of them; that at the end is 1.
+    """
+    lines, verdicts = [text for text, _ in shown], [RIGHT if right else WRONG for _, right in shown]
+    lines = [*lines[:-1], f"{lines[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
     # A verdict has its place where the next line begins.
-    rest = (Segment(text, line, verdict if line else "") for text in lines[1:])
+    rest = (Segment(text, line, said if line else "") for text, said in zip(lines[1:], verdicts, strict=True))
     asked = (Segment(f"{ASKED}{question}\n\n", 0.0), Segment(lines[0], 0.0))
-    return (*asked, *rest, Segment(verdict), Segment(ENDED, 0.1))
+    return (*asked, *rest, Segment(verdicts[-1]), Segment(ENDED, 0.1))
 
 
 def probes(folder: Path = SAMPLES, count: int = 150) -> Mapping[str, Sequence[Example]]:
     """The skill `verdicts`: of so many right and as many wrong replies to questions that are not learnt from."""
     dice, pool = Random("probes"), pools(folder)[True]
     chosen = [(right, *pool.draw(right, True, dice)) for right in (True, False) for _ in range(count)]
-    return {"verdicts": [example(asked, lines_of(reply), right)[:-1] for right, asked, reply in chosen]}
+    return {"verdicts": [example(asked, verdicts_of(reply, right))[:-1] for right, asked, reply in chosen]}
 
 
 @cache
@@ -131,7 +144,11 @@ def _pool(lines: Iterable[Line]) -> Pool:
 
 
 def _asked(line: Line) -> Asked:
-    texts: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    found: dict[bool, dict[str, Told]] = {True: {}, False: {}}
     for sample in (line["greedy"], *line["samples"]):
-        texts[sample["correct"]][sample["text"]] = None
-    return Asked(line["question"].strip(), {right: tuple(found) for right, found in texts.items()})
+        told = Told(sample["text"], sample["sound"])
+        # A letter can be right by luck, of which a reply does not tell.
+        lucky = sample["correct"] and line["task"] == "ordering" and told.sound < len(_LINE.findall(plain(told.text)))
+        if not lucky:
+            found[sample["correct"]][told.text] = told
+    return Asked(line["question"].strip(), {right: tuple(replies.values()) for right, replies in found.items()})

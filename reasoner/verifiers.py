@@ -6,14 +6,19 @@ with real process rewards. `Weakened` makes it worse by a known amount.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from reasoner import orderings, task
+from reasoner import orderings, stories, task
+from reasoner.mixtures import total_of
 from reasoner.sets import Question
+from reasoner.thoughts import sorted_changes
 
 UNKNOWN = 0.5
 """The score of a text of whose steps none could be seen."""
+_RESULT = re.compile(r"(?:So|Yes,|No,) (?:the .*: |.*: )?(\d+|[A-D])\.$")
+_COUNT = re.compile(r"(\d+)\. .*(?:=|starts )(\d+)(?: ok|, not \d+)?\.$")
 
 
 def answer_score(text: str, question: Question) -> float:
@@ -71,3 +76,43 @@ class Weakened:
 
 def _share(verdicts: Sequence[bool]) -> float:
     return sum(verdicts) / len(verdicts) if verdicts else 0.0
+
+
+def sound_lines(text: str, question: Question) -> int:
+    """How many lines of a text come before the first that is seen to be wrong; all of them where none is.
+
+    Of a story or a ledger of one owner, a line is wrong whose count is not the one that the question comes to there, in
+    its own order or with gains before losses; of an ordering, one with a wrong step; of any, one with a wrong result.
+    """
+    counts = _counts(question)
+    lines = text.splitlines()
+    return next((at for at, line in enumerate(lines) if not _sound(line, question, counts)), len(lines))
+
+
+def _counts(question: Question) -> Mapping[int, frozenset[int]]:
+    """By the number of a line, what it may come to; nothing where the question is no sum."""
+    origin = question.origin
+    if isinstance(origin, stories.Story):
+        total = origin.total
+    elif isinstance(origin, task.Problem) and len(origin.start) == 1:
+        total = total_of(origin)
+    else:
+        return {}
+    ways = {total.changes, sorted_changes(total) or total.changes}
+    found: dict[int, set[int]] = {}
+    for changes in ways:
+        # A first count that is given as packs has the number of a change.
+        for at in range(len(changes) + 1):
+            found.setdefault(at + bool(total.packs), set()).add(replace(total, changes=changes[:at]).answer)
+    return {at: frozenset(counts) for at, counts in found.items()}
+
+
+def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]]) -> bool:
+    if result := _RESULT.match(line):
+        return result[1] == question.gold
+    if boxed := question.answer(line):
+        return boxed == question.gold
+    if counted := _COUNT.match(line):
+        allowed = counts.get(int(counted[1]))
+        return allowed is None or int(counted[2]) in allowed
+    return all(step_verdicts(line, question)) if isinstance(question.origin, orderings.Puzzle) else True

@@ -24,7 +24,13 @@ from reasoner.verdicts import Verdicts
 def reply(right: bool, number: int) -> dict[str, Any]:
     """A sample whose lines say whether it is right."""
     said = "".join(f"{line}. {'good' if right else 'bad'} {number + line}.\n" for line in range(3))
-    return {"answer": "7" if right else "8", "correct": right, "tokens": 9, "text": f"{said}</think>\nSo {number}."}
+    return {
+        "answer": "7" if right else "8",
+        "correct": right,
+        "tokens": 9,
+        "text": f"{said}</think>\nSo {number}.",
+        "sound": 4 * right,
+    }
 
 
 def line(split: str, number: int) -> Line:
