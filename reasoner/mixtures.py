@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from reasoner import ordering_thoughts, orderings, plots, stories, task
 from reasoner.examples import Example, Segment, prompt
+from reasoner.ordering_thoughts import PRACTICE
 from reasoner.questions import Split, split_of, split_of_key
 from reasoner.thoughts import Change, Sum, calculated, cut, example, probing
 
@@ -34,9 +35,10 @@ READING_LEVELS: Mapping[int, task.Level] = {
 class Mixture:
     """A source of examples. Shares need not add up to one.
 
-    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`: of examples; `steps`: how often a story has so many;
-    `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how often a thought has 0, 1,
-    2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether thoughts may slip.
+    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `steps`: how often a story
+    has so many; `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how often a
+    thought has 0, 1, 2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether thoughts may
+    slip.
     """
 
     stories: float
@@ -44,6 +46,8 @@ class Mixture:
     puzzles: float
     drills: float
     lookups: float
+    walks: float
+    clauses: float
     steps: Mapping[int, float]
     levels: Mapping[int, float]
     bins: Mapping[str, float]
@@ -59,6 +63,8 @@ class Mixture:
             self._puzzle: self.puzzles,
             drill: self.drills,
             lookup: self.lookups,
+            walk: self.walks,
+            clauses: self.clauses,
         }
         return chosen(dice, kinds)(dice)
 
@@ -142,7 +148,7 @@ def lightened(whole: Example, weight: float = 0.1) -> Example:
 
 def drill(dice: Random, count: int = EQUATIONS) -> Example:
     """Bare equations, of which only the results weigh: the cheapest way to learn them."""
-    found = [Segment(prompt("Practice."), 0.0)]
+    found = [Segment(prompt(PRACTICE), 0.0)]
     for number in range(count):
         left, sign, right = equation(dice)
         found += [Segment(f"{left}{sign}{right}=", 0.0), Segment(str(calculated(left, sign, right)))]
@@ -152,7 +158,7 @@ def drill(dice: Random, count: int = EQUATIONS) -> Example:
 
 def lookup(dice: Random, count: int = 4) -> Example:
     """Choices, and the way to the letter of each, in some order: only the way and the letter weigh."""
-    found = [Segment(prompt("Practice."), 0.0)]
+    found = [Segment(prompt(PRACTICE), 0.0)]
     for _ in range(count):
         puzzle = drawn("train", partial(orderings.draw, bin_=dice.choice(("o2", "o3", "o4"))), dice)
         listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
@@ -160,6 +166,25 @@ def lookup(dice: Random, count: int = 4) -> Example:
         for name in dice.sample(puzzle.choices, len(puzzle.choices)):
             way = f" {puzzle.listed(name)}: {puzzle.letter(name)}"
             found += [Segment(f"So {name}:", 0.0), Segment(way), Segment(".\n", 0.0)]
+    return tuple(found)
+
+
+def walk(dice: Random) -> Example:
+    """The walks along given pairs, and the result."""
+    bin_ = dice.choice(("o1", "o2", "o3", "o4", "o5", "o6"))
+    return ordering_thoughts.walk_example(drawn("train", partial(orderings.draw, bin_=bin_), dice), dice)
+
+
+def clauses(dice: Random, count: int = 12) -> Example:
+    """Clauses of stories, and what each of them means: only that weighs."""
+    found = [Segment(prompt(PRACTICE), 0.0)]
+    number = 0
+    while number < count:
+        story = drawn("train", partial(told, steps=dice.randint(1, 4)), dice)
+        for quote, change in zip(story.total.quotes(story.question)[1:], story.total.changes, strict=True):
+            if quote:
+                number += 1
+                found += [Segment(f"{number}. {quote}:", 0.0), Segment(f" {change.head}"), Segment(".\n", 0.0)]
     return tuple(found)
 
 
@@ -209,7 +234,7 @@ def _read(question: str, total: Sum) -> Example:
 
 
 def _equations(dice: Random, sign: str) -> Example:
-    found = [Segment(prompt("Practice."), 0.0)]
+    found = [Segment(prompt(PRACTICE), 0.0)]
     while len(found) < EQUATIONS:
         left, drawn_sign, right = equation(dice)
         if drawn_sign == sign and 10 <= max(left, right) <= 99:

@@ -28,6 +28,8 @@ Thought = tuple[Segment, ...]
 
 WEIGHTS: Mapping[Role, float] = {"plain": 1.0, "clue": 1.0, "chain": 1.0, "choice": 2.0}
 """The result is a few tokens of a hundred."""
+PRACTICE = "Practice."
+"""What is asked where only a part of the work is to be done."""
 RISING = 0.3
 """Share of the walks that begin at the bottom."""
 
@@ -72,6 +74,19 @@ def cut_example(puzzle: Puzzle, rng: Random) -> Example:
     lines = text(thought(puzzle, rng)).splitlines(keepends=True)
     kept = "".join(lines[: rng.randint(0, len(lines))])
     return (_asked(puzzle), *_weighted([(kept, "plain")], {}), *forced(puzzle.answer))
+
+
+def walk_example(puzzle: Puzzle, rng: Random) -> Example:
+    """Practice in what comes after reading: the pairs are given; the walks and the result weigh."""
+    draft = Draft(puzzle)
+    for pair in map(_pair, puzzle.clues):
+        draft.pairs.append(pair)
+        draft.say(f"{pair[0]} > {pair[1]}, {pair[1]} < {pair[0]}.\n")
+    listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
+    draft.say(f"{puzzle.phrase}: {listed}\n")
+    draft.walk(rng.random() < RISING)
+    draft.conclude(None)
+    return (Segment(prompt(PRACTICE), 0.0), *_weighted(draft.pieces, {"chain": 1.0, "choice": 1.0}))
 
 
 def reading_probe(puzzle: Puzzle) -> Example:

@@ -22,6 +22,8 @@ SLIPS = 0.15
 """Share of their equations that do."""
 REPAIRED = 0.5
 """Share of the slips that are seen at once; a check finds the others."""
+HEAD = 3.0
+"""Weight of what a line says that its clause means: few of the tokens, and what most wrong answers come from."""
 TENS_FIRST = 0.35
 GAINS_FIRST = 0.25
 LONG = 3
@@ -199,7 +201,7 @@ class Writer:
     def head(self, number: int, quote: str, head: str) -> None:
         """A line up to its equations: what the question says, if that is known, and what it means."""
         self.write(f"{number}. {quote}:" if quote else f"{number}.")
-        self.write(f" {head}: ")
+        self.write(f" {head}: ", HEAD)
 
     def first(self, total: Sum, changes: Sequence[Change], way: Way, said: Sequence[str] = ()) -> list[int]:
         """The first pass: the count after every line that has one. `said`: quotes, if known."""
@@ -213,7 +215,8 @@ class Writer:
             self.write(".\n")
         else:
             self.write(f"0. {first}:" if first else "0.")
-            self.write(f" starts {count}.\n")
+            self.write(f" starts {count}", HEAD)
+            self.write(".\n")
         for number, (change, quote) in enumerate(zip(changes, quoted, strict=True), len(counts) + 1):
             self.head(number, quote, change.head)
             count = self.change(count, change, way)

@@ -12,7 +12,7 @@ from reasoner.recipes import recipes
 from reasoner.training.recipe import Recipe, Stage
 
 Key = TypeVar("Key")
-KINDS = ("stories", "ledgers", "puzzles", "drills", "lookups")
+KINDS = ("stories", "ledgers", "puzzles", "drills", "lookups", "walks", "clauses")
 
 
 def stages(_: Sources) -> str:

@@ -16,6 +16,7 @@ from reasoner.mixtures import (
     CUT,
     EQUATIONS,
     Mixture,
+    clauses,
     drawn,
     drill,
     equation,
@@ -25,10 +26,11 @@ from reasoner.mixtures import (
     probes,
     told,
     total_of,
+    walk,
 )
 from reasoner.questions import SPLITS, split_of, split_of_key
 from reasoner.task import Problem, generate, step_ok
-from reasoner.thoughts import NUMBERS_OF_CHECKS, Sum, calculated
+from reasoner.thoughts import HEAD, NUMBERS_OF_CHECKS, Sum, calculated
 
 MIXED = Mixture(
     stories=0.3,
@@ -36,12 +38,14 @@ MIXED = Mixture(
     puzzles=0.3,
     drills=0.1,
     lookups=0.0,
+    walks=0.0,
+    clauses=0.0,
     steps={1: 0.5, 3: 0.5},
     levels={1: 0.5, 4: 0.5},
     bins={"o1": 0.5, "o4": 0.5},
     checks=NUMBERS_OF_CHECKS,
 )
-ONLY = {"stories": 0.0, "ledgers": 0.0, "puzzles": 0.0, "drills": 0.0, "lookups": 0.0}
+ONLY = {"stories": 0.0, "ledgers": 0.0, "puzzles": 0.0, "drills": 0.0, "lookups": 0.0, "walks": 0.0, "clauses": 0.0}
 SUMS = {**ONLY, "stories": 0.5, "ledgers": 0.5}
 DRAWS: dict[str, Callable[[Random], Any]] = {
     "story": partial(told, steps=2),
@@ -159,7 +163,7 @@ def test_reading_has_large_numbers_that_hardly_weigh() -> None:
         question, *written = whole
         assert question.weight == 0
         assert {segment.weight for segment in written if segment.text.isdigit()} == {0.1}
-        assert {segment.weight for segment in written if not segment.text.isdigit()} == {1.0}
+        assert {segment.weight for segment in written if not segment.text.isdigit()} == {1.0, HEAD}
         assert all(step_ok(text(whole)))
 
 
@@ -167,7 +171,9 @@ def test_without_slips_only_the_prompt_has_no_weight() -> None:
     """Of whole thoughts, that is."""
     for whole in examples(replace(MIXED, slips=False, **SUMS), 100):
         if whole[-2].weight:
-            assert [segment.weight for segment in whole] == [0.0, *[1.0] * (len(whole) - 1)]
+            weights = [segment.weight for segment in whole]
+            assert weights[0] == 0.0
+            assert set(weights[1:]) == {1.0, HEAD}
 
 
 def test_the_same_dice_give_the_same_examples() -> None:
@@ -253,3 +259,33 @@ def test_lookups_are_right() -> None:
             found.update(said.values())
         assert all(re.fullmatch(r"( \([A-D]\) \w+,?)+: [A-D]", each.text) for each in whole if each.weight)
     assert min(found.values()) > 50
+
+
+def test_clauses_say_what_they_mean() -> None:
+    """Each line has a clause and what it means; only the meaning weighs."""
+    signs = Counter()
+    for seed in range(20):
+        whole = clauses(Random(seed))
+        lines = re.findall(r"^\d+\. .+: ((gains|loses|times|split by) \d+(?:\*\d+)?)\.$", text(whole), re.MULTILINE)
+        assert len(lines) >= 12
+        assert [each.text.strip() for each in whole if each.weight] == [head for head, _ in lines]
+        signs.update(sign for _, sign in lines)
+    assert min(signs.values()) > 10
+    assert len(signs) == 4
+
+
+def test_walks_follow_from_the_pairs() -> None:
+    """The pairs are given without weight, both ways; the walk has all names in an order that they allow."""
+    for seed in range(40):
+        whole = walk(Random(seed))
+        shown = text(whole).partition("<think>\n")[2]
+        pairs = re.findall(r"^(\w+) > (\w+), (\w+) < (\w+)\.$", shown, re.MULTILINE)
+        assert all((greater, lesser) == (back, front) for greater, lesser, front, back in pairs)
+        walked = next(line for line in shown.splitlines()[::-1] if line.startswith(("Up: ", "Down: ")))
+        names = re.findall(r"(\w+)(?= [<>]|\.$)", re.sub(r" \w+ or \w+:", "", walked))
+        order = names if walked.startswith("Down") else names[::-1]
+        assert {name for pair in pairs for name in pair} == set(order)
+        assert all(order.index(greater) < order.index(lesser) for greater, lesser, *_ in pairs)
+        assert re.search(r"So the .*: [A-D]\.\n$", shown)
+        weighed = "".join(each.text for each in whole if each.weight)
+        assert len(weighed) < len(shown) / 2 + len(walked)
