@@ -72,11 +72,8 @@ def test_without_slips_every_equation_holds(total: Sum, seed: int, checks: int) 
     written = text(segments)
     assert all(step_ok(written))
     assert {segment.weight for segment in segments} == {1.0, HEAD}
-    assert all(
-        segment.text.startswith((" starts", *(f" {verb}" for verb in VERBS.values())))
-        for segment in segments
-        if segment.weight == HEAD
-    )
+    heads = (" starts", *(f" {verb}" for verb in VERBS.values()))
+    assert all(segment.text.startswith(heads) for segment in segments if segment.weight == HEAD)
     assert STATED.findall(written) == [str(total.answer)] * (checks + 1)
     assert sum(line in CHECKS for line in written.splitlines()) == checks
     assert "not" not in written
