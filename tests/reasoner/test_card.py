@@ -12,6 +12,7 @@ from reasoner.__main__ import main
 from reasoner.card import accuracy, aims, costs, making, pages, pictures, sources, tables, ways
 from reasoner.card.curves import ends, keep, thinned
 from reasoner.card.sources import Recording, Sources, gathered
+from reasoner.recipes import recipes
 from reasoner.record import save
 
 ROOT = Path(__file__).parents[2] / "reasoner"
@@ -177,8 +178,9 @@ def test_curves_are_thinned_to_whole_measurements(tmp_path: Path) -> None:
 def test_missed_gates_are_named() -> None:
     """A run that never came to a stage, and one that ended below a gate, each in a sentence."""
     short = {f"{SMALL}-1": [point("reading", 5, reading=0.1, clues=0.9)]}
+    gate = recipes()[SMALL].stages[0].gates["reading"]
     assert making.missed(of(curves=short)).splitlines() == [
-        f"- `{SMALL}-1` ended its stage reading with reading 0.100 of 0.75.",
+        f"- `{SMALL}-1` ended its stage reading with reading 0.100 of {gate:.2f}.",
         f"- `{SMALL}-1` never began its stage sums.",
     ]
 
