@@ -7,6 +7,7 @@ from random import Random
 from reasoner import judge, verdicts
 from reasoner.examples import text
 from reasoner.mixtures import Mixture, probes
+from reasoner.spotting import Spotting
 from reasoner.training.recipe import Recipe, Stage
 from reasoner.training.shape import Shape
 
@@ -15,6 +16,8 @@ TEXTS = 6000
 TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
 SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
 LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=704, context=1280)
+JUDGE = replace(SMALL, layers=6)
+"""Two layers to compare what the others expect with what there is."""
 EVERYTHING = Mixture(
     stories=0.50,
     ledgers=0.27,
@@ -54,6 +57,7 @@ READING = replace(
     levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
     reading=True,
 )
+SPOTTING = Spotting(replace(EVERYTHING, drills=0.0, lookups=0.0, slips=False))
 
 
 def recipes() -> Mapping[str, Recipe]:
@@ -70,15 +74,17 @@ def recipes() -> Mapping[str, Recipe]:
         ),
         Recipe(
             "reasoner-judge",
-            SMALL,
+            JUDGE,
             # At the rates that a model is made with, it unlearns to read before it has learnt to judge.
             (
+                Stage("spotting", SPOTTING, 6_000_000, lr=0.008, embedding_lr=0.002),
                 Stage(
-                    "verdicts", verdicts.Verdicts(), 7_000_000, lr=0.004, embedding_lr=0.002, decay=0.6, warm_up=50_000
+                    "verdicts", verdicts.Verdicts(others=SPOTTING), 6_000_000, lr=0.006, embedding_lr=0.002, decay=0.6
                 ),
             ),
             verdicts.probes,
             grown_from="reasoner-small",
+            after=True,
             step_tokens=2048,
             template=judge.CHAT_TEMPLATE,
         ),

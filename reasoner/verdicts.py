@@ -6,7 +6,7 @@ thoughts are cut, so that unfinished ones are familiar.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from reasoner.record import Line, load
 SAMPLES = Path("reasoner/runs/judged")
 """The folder of recordings with texts, of the train split (`python -m reasoner sample --texts`)."""
 _LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
+OTHERS = 0.3
+"""Share of the examples that come from elsewhere."""
 _PROBED = 25
 """One in so many questions is kept for probes."""
 
@@ -67,15 +69,19 @@ class Verdicts:
         mixed: Share of replies to questions that have both kinds: nothing else tells those apart.
         cut: Share of thoughts cut after a line.
         line: Weight of the verdict after each line; that at the end is 1.
+        others: Where a share of the examples comes from instead.
     """
 
     folder: Path = SAMPLES
     mixed: float = 0.6
     cut: float = 0.3
     line: float = 0.2
+    others: Callable[[Random], Example] | None = None
 
     def __call__(self, dice: Random) -> Example:
         """The next example. ValueError if the folder has too little to learn from."""
+        if self.others and dice.random() < OTHERS:
+            return self.others(dice)
         right = dice.random() < 0.5
         question, reply = pools(self.folder)[False].draw(right, dice.random() < self.mixed, dice)
         verdicts = verdicts_of(reply, right)

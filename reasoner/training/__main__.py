@@ -169,7 +169,7 @@ def _first_model(recipe: Recipe, path: Path | None) -> Llama | None:
     if path is None:
         return None
     model = checkpoint.load(path).model()
-    return model if model.shape == recipe.shape else grown(model, recipe.shape)
+    return model if model.shape == recipe.shape else grown(model, recipe.shape, after=recipe.after)
 
 
 @contextmanager

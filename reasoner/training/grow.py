@@ -1,7 +1,8 @@
 """Growth that changes nothing yet: a larger model with exactly the function of a smaller one, to train on from there.
 
-Depth: silent blocks, which write nothing to the residual stream. Feed-forward: silent units. Width: every channel of
-the stream, every head and every feed-forward unit twice (Net2Net, Chen et al. 2016, with noise that cancels).
+Depth: silent blocks, which write nothing to the residual stream, between the others or after them. Feed-forward: silent
+units. Width: every channel of the stream, every head and every feed-forward unit twice (Net2Net, Chen et al. 2016, with
+noise that cancels).
 """
 
 from collections.abc import Mapping
@@ -18,12 +19,13 @@ _WRITERS = ("o", "down")
 Weights = dict[str, Tensor]
 
 
-def grown(model: Llama, shape: Shape, *, seed: int = 0, noise: float = 0.25) -> Llama:
+def grown(model: Llama, shape: Shape, *, seed: int = 0, noise: float = 0.25, after: bool = False) -> Llama:
     """A model of `shape` with the logits of `model`, whose weights are not touched.
 
     `shape` has the same width (and heads), or twice those; at least as many layers, and feed-forward units for the
     width. `noise`: what tells two copies apart, as a share of each matrix's own standard deviation; it cancels in the
-    logits but not in the gradients. ValueError where the shape cannot be grown into.
+    logits but not in the gradients. `after`: new layers come after all others, drawn, and not between them, as copies.
+    ValueError where the shape cannot be grown into.
     """
     old = model.shape
     _check(old, shape)
@@ -31,13 +33,14 @@ def grown(model: Llama, shape: Shape, *, seed: int = 0, noise: float = 0.25) -> 
     weights = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
     if shape.width > old.width:
         weights = _wider(weights, noise, dice)
-    result = Llama(shape)
+    result = Llama(shape, seed)
     taken = {name: weight for name, weight in weights.items() if not name.startswith("blocks.")}
     seen: set[int] = set()
     for layer in range(shape.layers):
-        source = layer * old.layers // shape.layers
-        block = _more_units(_block(weights, source), shape.ff, dice)
-        if source in seen:
+        source = layer if after else layer * old.layers // shape.layers
+        drawn = source >= old.layers
+        block = _block(result.state_dict(), layer) if drawn else _more_units(_block(weights, source), shape.ff, dice)
+        if drawn or source in seen:
             block |= {f"{name}.weight": torch.zeros_like(block[f"{name}.weight"]) for name in _WRITERS}
         seen.add(source)
         taken |= {f"blocks.{layer}.{name}": weight for name, weight in block.items()}

@@ -66,6 +66,7 @@ class Recipe:
         skills: What is measured, or a function that makes it; every gate is one of them.
         grown_from: The recipe, or `recipe/stage`, whose model this one starts from and is grown from where the shapes
             differ; None: from nothing.
+        after: Whether new layers come after those of the model that it starts from, and not between them.
         check_every: Tokens between two lines of the curve, and between two measurements of a stage's gates (once its
             `least_tokens` are seen). Measuring a skill costs a third of training on its examples.
         skills_every: Every so many checks, and at the end of a stage, all skills are measured.
@@ -78,6 +79,7 @@ class Recipe:
     stages: Sequence[Stage]
     skills: Skills | Callable[[], Skills] = field(default_factory=dict)
     grown_from: str | None = None
+    after: bool = False
     check_every: int = 100_000
     skills_every: int = 5
     step_tokens: int = 4096

@@ -52,6 +52,17 @@ def test_growth_keeps_the_logits(model: Llama, change: dict[str, int]) -> None:
     torch.testing.assert_close(larger(some_ids()), model(some_ids()), rtol=0, atol=1e-4)
 
 
+def test_layers_after_all_others_change_nothing_yet(model: Llama) -> None:
+    """The first layers are the smaller model's own, the new ones are drawn and silent, and a gradient wakes them."""
+    larger = grown(model, replace(model.shape, layers=4, ff=96), after=True)
+    torch.testing.assert_close(larger(some_ids()), model(some_ids()), rtol=0, atol=1e-4)
+    own, new = model.state_dict(), larger.state_dict()
+    assert all(torch.equal(new[name], own[name]) for name in own if ".q." in name or ".norm" in name)
+    assert not torch.equal(new["blocks.2.q.weight"], new["blocks.3.q.weight"])
+    functional.cross_entropy(larger(some_ids()).flatten(0, 1), some_ids().flatten()).backward()
+    assert larger.blocks[3].o.weight.grad.abs().sum() > 0
+
+
 def test_growth_leaves_the_smaller_model_alone(model: Llama) -> None:
     """Training the larger model does not train the smaller."""
     before = model(some_ids())
