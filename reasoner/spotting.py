@@ -28,7 +28,7 @@ _KINDS: Sequence[Sequence[str]] = (
 
 @dataclass(frozen=True, slots=True)
 class Spotting:
-    """A source of examples. `thoughts`: where they come from; `places`: share of what may be wrong that is asked about."""
+    """A source of examples. `thoughts`: where they come from; `places`: share of possible faults asked about."""
 
     thoughts: Callable[[Random], Example]
     places: float = 0.15
