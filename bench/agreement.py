@@ -328,7 +328,7 @@ def main() -> None:
     add("--no-vllm", dest="vllm", action="store_false", help="leave it out, which takes the longest to start")
     add("--flags", nargs="*", default=[], help="more options of vLLM")
     add("--core", type=int, default=0, help="the one that engines run on (default %(default)s)")
-    add("--out", type=Path, default=HERE / "results" / "agreement.json")
+    add("--out", type=Path, default=HERE.parent / "reasoner" / "agreement.json")
     options = parser.parse_args()
     shipped = sorted(path.parent for path in WEIGHTS.glob("*/config.json"))
     folders = options.folders or shipped

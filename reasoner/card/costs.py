@@ -1,6 +1,6 @@
 """Blocks of the card on what tokens cost, how alike the engines are, and how well wrong samples are told from right.
 
-What other commands measure is read from their JSON files: `bench/results/agreement.json` (`python -m bench.agreement`)
+What other commands measure is read from their JSON files: `reasoner/agreement.json` (`python -m bench.agreement`)
 and `reasoner/judge.json` (rows of `python -m reasoner judge --json`).
 """
 
@@ -50,7 +50,7 @@ def cost(sources: Sources) -> str:
     """Tokens per CPU second of every model on every engine, and what a token costs beside one of the small model."""
     rows = _rows(sources, "speeds")
     if not rows:
-        return "Not measured: there is no `bench/results/agreement.json`."
+        return "Not measured: there is no `reasoner/agreement.json`."
     columns = list(dict.fromkeys((row["engine"], row["streams"]) for row in rows))
     rates = {(row["model"], row["engine"], row["streams"]): row["tokens_per_cpu_second"] for row in rows}
     heads = (engine if streams == 1 else f"{engine}, {streams} at once" for engine, streams in columns)
@@ -77,7 +77,7 @@ def agreement(sources: Sources) -> str:
     """How many greedy answers of every engine are those of transformers, token by token, and how many part by a tie."""
     rows = _rows(sources, "agreements")
     if not rows:
-        return "Not measured: there is no `bench/results/agreement.json`."
+        return "Not measured: there is no `reasoner/agreement.json`."
     header = (
         "model",
         "engine",

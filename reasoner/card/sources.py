@@ -133,7 +133,7 @@ def gathered(root: Path) -> Sources:
         recordings=tuple(sorted((each for each in traces if each.lines), key=_place)),
         curves={path.stem: load_curve(path) for path in _sorted_curves((root / "curves").glob("*.jsonl"))},
         second=_second(root / "second-seed.json"),
-        agreement=_json(root.parent / "bench" / "results" / "agreement.json"),
+        agreement=_json(root / "agreement.json"),
         judge=_json(root / "judge.json"),
     )
 
