@@ -19,10 +19,10 @@ LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=704, cont
 JUDGE = replace(SMALL, layers=6)
 """Two layers to compare what the others expect with what there is."""
 EVERYTHING = Mixture(
-    stories=0.50,
-    ledgers=0.27,
+    stories=0.58,
+    ledgers=0.19,
     puzzles=0.18,
-    drills=0.06,
+    drills=0.08,
     lookups=0.03,
     walks=0.05,
     clauses=0.15,
