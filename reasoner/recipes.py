@@ -7,7 +7,7 @@ from random import Random
 from reasoner import judge, verdicts
 from reasoner.examples import text
 from reasoner.mixtures import Mixture, probes
-from reasoner.spotting import Spotting
+from reasoner.spotting import Lines, Spotting
 from reasoner.training.recipe import Recipe, Stage
 from reasoner.training.shape import Shape
 
@@ -16,8 +16,10 @@ TEXTS = 6000
 TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
 SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
 LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=704, context=1280)
-JUDGE = replace(SMALL, layers=6)
+SPOTTER = replace(SMALL, layers=6)
 """Two layers to compare what the others expect with what there is."""
+JUDGE = replace(SPOTTER, layers=8)
+"""And two to gather what those have found: what the last layer says of a token, no other token can read."""
 EVERYTHING = Mixture(
     stories=0.58,
     ledgers=0.19,
@@ -57,7 +59,8 @@ READING = replace(
     levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
     reading=True,
 )
-SPOTTING = Spotting(replace(EVERYTHING, drills=0.0, lookups=0.0, slips=False))
+RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, slips=False)
+"""Thoughts in which nothing is wrong, yet."""
 
 
 def recipes() -> Mapping[str, Recipe]:
@@ -73,17 +76,23 @@ def recipes() -> Mapping[str, Recipe]:
             grown_from="reasoner-small",
         ),
         Recipe(
+            "reasoner-spotter",
+            SPOTTER,
+            (Stage("spotting", Spotting(RIGHT), 4_000_000, lr=0.008, embedding_lr=0.002),),
+            grown_from="reasoner-small",
+            after=True,
+            step_tokens=2048,
+            template=judge.CHAT_TEMPLATE,
+        ),
+        Recipe(
             "reasoner-judge",
             JUDGE,
-            # At the rates that a model is made with, it unlearns to read before it has learnt to judge.
             (
-                Stage("spotting", SPOTTING, 6_000_000, lr=0.008, embedding_lr=0.002),
-                Stage(
-                    "verdicts", verdicts.Verdicts(others=SPOTTING), 6_000_000, lr=0.006, embedding_lr=0.002, decay=0.6
-                ),
+                Stage("lines", Lines(RIGHT), 5_000_000, lr=0.008, embedding_lr=0.002),
+                Stage("verdicts", verdicts.Verdicts(others=Lines(RIGHT)), 5_000_000, lr=0.006, decay=0.6),
             ),
             verdicts.probes,
-            grown_from="reasoner-small",
+            grown_from="reasoner-spotter",
             after=True,
             step_tokens=2048,
             template=judge.CHAT_TEMPLATE,

@@ -1,6 +1,6 @@
 """What the judge learns from: recorded samples of models that reason, each with where it goes wrong.
 
-After every line the judge learns to say whether all is right so far, and at the end whether the answer is. Some
+After every line up to a fault the judge learns to say whether it is right, and at the end whether all of them are. Some
 thoughts are cut, so that unfinished ones are familiar.
 """
 
@@ -15,6 +15,7 @@ from random import Random
 from reasoner.examples import ASKED, ENDED, SAID, Example, Segment
 from reasoner.judge import ASK, RIGHT, WRONG, plain
 from reasoner.record import Line, load
+from reasoner.spotting import ENDING
 
 SAMPLES = Path("reasoner/runs/judged")
 """The folder of recordings with texts, of the train split (`python -m reasoner sample --texts`)."""
@@ -68,14 +69,14 @@ class Verdicts:
         folder: Of the recordings.
         mixed: Share of replies to questions that have both kinds: nothing else tells those apart.
         cut: Share of thoughts cut after a line.
-        line: Weight of the verdict after each line; that at the end is 1.
+        line: Weight of the verdict after each line; that at the end is `spotting.ENDING`.
         others: Where a share of the examples comes from instead.
     """
 
     folder: Path = SAMPLES
     mixed: float = 0.6
     cut: float = 0.3
-    line: float = 0.2
+    line: float = 1.0
     others: Callable[[Random], Example] | None = None
 
     def __call__(self, dice: Random) -> Example:
@@ -89,24 +90,25 @@ class Verdicts:
         return example(question, verdicts[:until], line=self.line)
 
 
-def verdicts_of(reply: Told, right: bool) -> Sequence[tuple[str, bool]]:
-    """The lines, at least one, without the thought's tags, each with whether all is right up to its end."""
+def verdicts_of(reply: Told, right: bool) -> Sequence[tuple[str, str]]:
+    """The lines, at least one, without the thought's tags, each with its verdict: none is said after a fault."""
     lines = _LINE.findall(plain(reply.text)) or [""]
     sound = len(lines) if right else min(reply.sound, len(lines) - 1)
-    return [(line, at < sound) for at, line in enumerate(lines)]
+    return [(line, RIGHT if at < sound else WRONG if at == sound else "") for at, line in enumerate(lines)]
 
 
-def example(question: str, shown: Sequence[tuple[str, bool]], *, line: float = 0.0) -> Example:
-    """What the judge is asked of the lines shown, and is to say: the last one's verdict.
+def example(question: str, shown: Sequence[tuple[str, str]], *, line: float = 0.0) -> Example:
+    """What the judge is asked of the lines shown, and is to say: whether all of them are right.
 
-    `line`: weight of the verdict after each of them; that at the end is 1.
+    `line`: weight of the verdict after each of them.
     """
-    lines, verdicts = [text for text, _ in shown], [RIGHT if right else WRONG for _, right in shown]
+    lines, verdicts = [text for text, _ in shown], [verdict if line else "" for _, verdict in shown]
     lines = [*lines[:-1], f"{lines[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
     # A verdict has its place where the next line begins.
-    rest = (Segment(text, line, said if line else "") for text, said in zip(lines[1:], verdicts, strict=True))
+    rest = (Segment(text, line if said else 0.0, said) for text, said in zip(lines[1:], verdicts, strict=True))
     asked = (Segment(f"{ASKED}{question}\n\n", 0.0), Segment(lines[0], 0.0))
-    return (*asked, *rest, Segment(verdicts[-1]), Segment(ENDED, 0.1))
+    ended = RIGHT if all(verdict == RIGHT for _, verdict in shown) else WRONG
+    return (*asked, *rest, Segment(ended, ENDING), Segment(ENDED, 0.1))
 
 
 def probes(folder: Path = SAMPLES, count: int = 150) -> Mapping[str, Sequence[Example]]:

@@ -100,8 +100,9 @@ def test_examples_are_balanced_and_say_what_came_of_the_reply(tmp_path: Path) ->
         assert text(tuple(prompt)) == judge.prompt(question, shown)
         verdicts_said = [segment.verdict for segment in prompt if segment.weight]
         sound = 5 if "good" in shown else 2
-        assert verdicts_said == ["Yes" if at < sound else "No" for at in range(shown.count("\n") + 1)]
-        assert (said.text, ended.text) == (verdicts_said[-1], "<|im_end|>\n")
+        shown_lines = shown.count("\n") + 1
+        assert verdicts_said == [*["Yes"] * min(sound, shown_lines), *["No"] * (sound < shown_lines)]
+        assert (said.text, ended.text) == ("Yes" if shown_lines <= sound else "No", "<|im_end|>\n")
         kinds["good" if "good" in shown else "bad"] += 1
         kinds["whole"] += "answer is" in shown
     assert 160 < kinds["good"] < 240
@@ -115,7 +116,9 @@ def test_probes_are_of_questions_that_are_not_learnt_from(tmp_path: Path) -> Non
     probed = {example[0].text for example in probes}
     assert probed.isdisjoint(verdicts.Verdicts(folder)(Random(seed))[0].text for seed in range(300))
     assert Counter(example[-1].text for example in probes) == {"Yes": 20, "No": 20}
-    assert {sum(segment.weight for segment in example) for example in probes} == {1.0}
+    assert all(
+        [bool(segment.weight) for segment in example] == [False] * (len(example) - 1) + [True] for example in probes
+    )
 
 
 def test_letters_that_are_right_by_luck_are_left_out(tmp_path: Path) -> None:

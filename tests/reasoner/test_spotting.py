@@ -5,8 +5,9 @@ from collections import Counter
 from random import Random
 
 from reasoner.examples import Example, Segment, prompt, text
-from reasoner.recipes import SPOTTING
-from reasoner.spotting import Spotting, exchangeable
+from reasoner.judge import prompt as asked_of
+from reasoner.recipes import RIGHT
+from reasoner.spotting import Lines, Spotting, exchangeable
 
 SUMS = "".join(f"{a}+{b}={a + b}, {a + b}-{b}={a}.\n" for a in range(10, 40) for b in (3, 25)).strip()
 
@@ -46,5 +47,22 @@ def test_things_are_exchanged_for_their_like() -> None:
 
 def test_there_is_always_something_to_spot() -> None:
     """Even where little is asked about, an example has a verdict."""
-    mixture = Spotting(SPOTTING.thoughts, places=0.005)
+    mixture = Spotting(RIGHT, places=0.005)
     assert all(any(part.verdict for part in mixture(Random(seed))) for seed in range(30))
+
+
+def test_lines_are_right_or_have_one_fault() -> None:
+    """After each line it is said whether it is as it was, and at the end whether all of them are; half of them are."""
+    mixture, ends, original = Lines(sums), Counter(), SUMS.splitlines()
+    for seed in range(100):
+        *told, said, _ = mixture(Random(seed))
+        shown = text(tuple(told)).partition("\n\n")[2].partition("\n\nIs this right?")[0]
+        assert text(tuple(told)) == asked_of("Go on?", shown)
+        right = [line == before for line, before in zip(shown.splitlines(), original, strict=False)]
+        verdicts = [part.verdict for part in told if part.weight == 1.0]
+        assert verdicts == ["Yes" if line else "No" for line in right]
+        assert said.text == ("Yes" if all(right) else "No")
+        pointed = [part for part in told if part.weight == 0.5]
+        assert sum(part.verdict == "No" for part in pointed) == right.count(False)
+        ends[said.text] += 1
+    assert 35 < ends["Yes"] < 65
