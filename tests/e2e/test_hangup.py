@@ -77,10 +77,20 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_leaving_a_live_gateway(live: Any, hard: list[Any], case: str, stream: bool, record_property: Note) -> None:
     """Gateway and engine are idle right after the client closed its connection, and the disconnect is counted."""
-    tries = [leave(live, CASES[case], request(hard, CASES[case].budget, stream=stream)) for _ in range(TRIES)]
+    tries = [left(live, CASES[case], request(hard, CASES[case].budget, stream=stream)) for _ in range(TRIES)]
     note(record_property, f"{live.engine}, {case}, {'streamed' if stream else 'plain'}: left to idle", tries)
     assert min(tries) < 3 * PROMISE, "polling two /metrics takes its time, too"
     assert max(tries) < PATIENCE
+
+
+def left(live: Any, case: Case, data: bytes) -> float:
+    """`leave`, again if on a busy machine every sample was over before its client was gone: at most thrice."""
+    for _ in range(3):
+        before = live.gauge("quorate_disconnects_total")
+        seconds = leave(live, case, data)
+        if live.gauge("quorate_disconnects_total") > before:
+            return seconds
+    raise AssertionError("every sample was over before its client left, three times")
 
 
 def leave(live: Any, case: Case, data: bytes) -> float:
@@ -97,7 +107,7 @@ def leave(live: Any, case: Case, data: bytes) -> float:
     if case.budget is WIDE:
         assert (gone, aborted) == (case.clients, max(aborted, case.running))
     else:  # one sample is over in a second: some may have been
-        assert 1 <= gone == aborted <= case.clients
+        assert gone == aborted <= case.clients
     return seconds
 
 

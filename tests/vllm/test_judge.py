@@ -16,7 +16,10 @@ from tests.vllm.server import ROOT, VENV, VllmServer, serving
 
 GGUF = ROOT / "reasoner" / "weights" / "reasoner-judge" / "model-q8_0.gguf"
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not GGUF.is_file(), reason="no judge is shipped yet: train one with `make reasoner`"),
+]
 
 
 @pytest.fixture(scope="module")
