@@ -122,8 +122,8 @@ def tables(lines: Iterable[Line]) -> str:
     """
     found = rows(lines)
     judged = any(not math.isnan(row["AUROC judge"]) for row in found)
-    drawn = (_drawn(found, names) for names in (FIRST, SECOND, *((THIRD,) if judged else ())))
-    return "\n\n".join(table for table in drawn if table)
+    told = (drawn(found, names) for names in (FIRST, SECOND, *((THIRD,) if judged else ())))
+    return "\n\n".join(table for table in told if table)
 
 
 def rows(lines: Iterable[Line]) -> list[Row]:
@@ -163,7 +163,8 @@ def _scored(samples: Iterable[Sample], score: Callable[[Sample], float | None]) 
     return ((value, sample["correct"]) for sample in samples if (value := score(sample)) is not None)
 
 
-def _drawn(found: Sequence[Row], names: Iterable[str]) -> str:
+def drawn(found: Sequence[Row], names: Iterable[str]) -> str:
+    """One table: these figures of the rows, those left out that no row has; empty if none has any."""
     known = [name for name in names if not all(math.isnan(row[name]) for row in found)]
     if not known:
         return ""

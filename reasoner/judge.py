@@ -31,6 +31,7 @@ CHAT_TEMPLATE = (
 """ChatML in Jinja without a thought; of vLLM's score endpoint, question and reply are the query and the document."""
 CANDIDATES = 20
 """Of the first token, to find both verdicts among: the most that servers give."""
+_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 _TAG = re.compile(r"\s*</?think>\s*")
 
 
@@ -47,6 +48,11 @@ def prompt(question: str, reply: str) -> str:
 def plain(reply: str) -> str:
     """Thought and answer, a line between them, without the thought's tags."""
     return _TAG.sub("\n", reply).strip()
+
+
+def lines(shown: str) -> list[str]:
+    """What the judge is shown, line by line, each with the line ends after it."""
+    return _LINE.findall(shown)
 
 
 def body(question: str, reply: str) -> dict[str, Any]:

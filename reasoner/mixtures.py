@@ -169,7 +169,7 @@ def lookup(dice: Random, count: int = 4) -> Example:
 
 def walk(dice: Random) -> Example:
     """The orders that come of given pairs, and the result."""
-    bin_ = dice.choice(("o1", "o2", "o3", "o4", "o5", "o6"))
+    bin_ = dice.choice(tuple(orderings.BINS))
     return ordering_thoughts.walk_example(drawn("train", partial(orderings.draw, bin_=bin_), dice), dice)
 
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from random import Random
 
 from reasoner.examples import ASKED, ENDED, SAID, Example, Segment, text
-from reasoner.judge import ASK, RIGHT, WRONG, plain
+from reasoner.judge import ASK, RIGHT, WRONG, lines, plain
 from reasoner.orderings import COLOURS
 from reasoner.thoughts import VERBS
 
 ENDING = 3.0
 """Weight of what is said of all that is shown; what is said of a line weighs 1."""
 _ATOM = re.compile(r"\d|[A-Za-z]+|[-+*/<>]")
-_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 _NAME = re.compile(rf"\b(?:[A-Z][a-z]+|{'|'.join(COLOURS)})\b")
 _KINDS: Sequence[Sequence[str]] = (
     "0123456789",
@@ -79,8 +78,8 @@ class Lines:
     def __call__(self, dice: Random) -> Example:
         """The next example."""
         question, thought = _drawn(self.thoughts, dice)
-        lines = _LINE.findall(thought)
-        shown = lines[: dice.randint(1, len(lines))] if dice.random() < _CUT else lines
+        shown = lines(thought)
+        shown = shown[: dice.randint(1, len(shown))] if dice.random() < _CUT else shown
         names, rate, found, verdict, sound = named(question), dice.choice(_RATES), [], "", True
         for line in (*shown[:-1], f"{shown[-1].rstrip()}\n\n"):
             told = list(_told(line, names, dice.random() < rate, dice))

@@ -5,7 +5,6 @@ thoughts are cut, so that unfinished ones are familiar.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,13 +12,12 @@ from pathlib import Path
 from random import Random
 
 from reasoner.examples import ASKED, ENDED, SAID, Example, Segment
-from reasoner.judge import ASK, RIGHT, WRONG, plain
+from reasoner.judge import ASK, RIGHT, WRONG, lines, plain
 from reasoner.record import Line, load
 from reasoner.spotting import ENDING
 
 SAMPLES = Path("reasoner/runs/judged")
 """The folder of recordings with texts, of the train split (`python -m reasoner sample --texts`)."""
-_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
 OTHERS = 0.3
 """Share of the examples that come from elsewhere."""
 _PROBED = 25
@@ -92,9 +90,9 @@ class Verdicts:
 
 def verdicts_of(reply: Told, right: bool) -> Sequence[tuple[str, str]]:
     """The lines, at least one, without the thought's tags, each with its verdict: none is said after a fault."""
-    lines = _LINE.findall(plain(reply.text)) or [""]
-    sound = len(lines) if right else min(reply.sound, len(lines) - 1)
-    return [(line, RIGHT if at < sound else WRONG if at == sound else "") for at, line in enumerate(lines)]
+    shown = lines(plain(reply.text)) or [""]
+    sound = len(shown) if right else min(reply.sound, len(shown) - 1)
+    return [(line, RIGHT if at < sound else WRONG if at == sound else "") for at, line in enumerate(shown)]
 
 
 def example(question: str, shown: Sequence[tuple[str, str]], *, line: float = 0.0) -> Example:
@@ -102,11 +100,11 @@ def example(question: str, shown: Sequence[tuple[str, str]], *, line: float = 0.
 
     `line`: weight of the verdict after each of them.
     """
-    lines, verdicts = [text for text, _ in shown], [verdict if line else "" for _, verdict in shown]
-    lines = [*lines[:-1], f"{lines[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
+    texts, verdicts = [text for text, _ in shown], [verdict if line else "" for _, verdict in shown]
+    texts = [*texts[:-1], f"{texts[-1].rstrip()}\n\n", f"{ASK}{ENDED}{SAID}"]
     # A verdict has its place where the next line begins.
-    rest = (Segment(text, line if said else 0.0, said) for text, said in zip(lines[1:], verdicts, strict=True))
-    asked = (Segment(f"{ASKED}{question}\n\n", 0.0), Segment(lines[0], 0.0))
+    rest = (Segment(text, line if said else 0.0, said) for text, said in zip(texts[1:], verdicts, strict=True))
+    asked = (Segment(f"{ASKED}{question}\n\n", 0.0), Segment(texts[0], 0.0))
     ended = RIGHT if all(verdict == RIGHT for _, verdict in shown) else WRONG
     return (*asked, *rest, Segment(ended, ENDING), Segment(ENDED, 0.1))
 
@@ -156,7 +154,7 @@ def _asked(line: Line) -> Asked:
     for sample in (line["greedy"], *line["samples"]):
         told = Told(sample["text"], sample["sound"])
         # A letter can be right by luck, of which a reply does not tell.
-        lucky = sample["correct"] and line["task"] == "ordering" and told.sound < len(_LINE.findall(plain(told.text)))
+        lucky = sample["correct"] and line["task"] == "ordering" and told.sound < len(lines(plain(told.text)))
         if not lucky:
             found[sample["correct"]][told.text] = told
     return Asked(line["question"].strip(), {right: tuple(replies.values()) for right, replies in found.items()})

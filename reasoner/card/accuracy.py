@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from reasoner.card.sources import FAMILIES, VOTES, Recording, Sources
 from reasoner.card.tables import points, share, table
-from reasoner.evaluate import FIRST, SECOND, Row
+from reasoner.evaluate import FIRST, SECOND, drawn
 from reasoner.figures import Line, greedy, mean, pass_at
 from reasoner.sets import OWNERS, Task
 
@@ -43,20 +43,10 @@ def difference(values: Sequence[float]) -> Difference:
 def accuracy(sources: Sources) -> str:
     """Both tables of `python -m reasoner evaluate` for every model."""
     parts = (
-        "\n\n".join((f"### {model}", *(_drawn(list(recording.rows.values()), names) for names in (FIRST, SECOND))))
+        "\n\n".join((f"### {model}", *(drawn(list(recording.rows.values()), names) for names in (FIRST, SECOND))))
         for model, recording in sources.reported.items()
     )
     return "\n\n".join(parts) or NOTHING
-
-
-def _drawn(rows: Sequence[Row], names: Iterable[str]) -> str:
-    known = [name for name in names if not all(math.isnan(row[name]) for row in rows)]
-    cells = ((row["bin"], row["questions"], *(_cell(name, row[name]) for name in known)) for row in rows)
-    return table(("bin", "questions", *known), cells)
-
-
-def _cell(name: str, value: float) -> str:
-    return f"{value:.0f}" if name in ("tokens", "thought") and not math.isnan(value) else share(value)
 
 
 def newcomer(sources: Sources) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoner.card.sources import Sources, place
 from reasoner.card.tables import megabytes, table
-from reasoner.training.shape import Shape
+from reasoner.training.shape import CONFIG, Shape
 
 LLAMA_CPP, TRANSFORMERS = "model-q8_0.gguf", "model.safetensors"
 
@@ -21,15 +21,7 @@ def models(folder: Path) -> list[Path]:
 def shape(model: Path) -> Shape:
     """The shape that a model's config.json tells."""
     config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    return Shape(
-        width=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        ff=config["intermediate_size"],
-        vocab=config["vocab_size"],
-        context=config["max_position_embeddings"],
-    )
+    return Shape(**{own: config[key] for own, key in CONFIG.items()})
 
 
 def described(sources: Sources) -> str:

@@ -1,7 +1,6 @@
 """Back from the folder that transformers and vLLM read: what is made of it holds exactly the same 16-bit weights."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,7 @@ from reasoner.examples import CHAT_TEMPLATE
 from reasoner.training.checkpoint import Checkpoint, Progress
 from reasoner.training.export_hf import config, name_of
 from reasoner.training.network import Llama
-from reasoner.training.shape import Shape
-
-_SIZES: Mapping[str, str] = {
-    "width": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "ff": "intermediate_size",
-    "vocab": "vocab_size",
-    "context": "max_position_embeddings",
-    "theta": "rope_theta",
-}
+from reasoner.training.shape import CONFIG, Shape
 
 
 def read(folder: Path) -> Checkpoint:
@@ -34,10 +22,10 @@ def read(folder: Path) -> Checkpoint:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} has no {name}: not a folder that `export` wrote")
     described: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    missing = [key for key in _SIZES.values() if key not in described]
+    missing = [key for key in CONFIG.values() if key not in described]
     if missing:
         raise ValueError(f"{folder / 'config.json'} lacks {missing[0]}")
-    shape = Shape(**{own: described[key] for own, key in _SIZES.items()})
+    shape = Shape(**{own: described[key] for own, key in CONFIG.items()})
     for key, value in config(shape, described.get("eos_token_id", 0), described.get("pad_token_id", 0)).items():
         if described.get(key) != value:
             raise ValueError(f"{folder / 'config.json'}: {key} is {described.get(key)!r}, not {value!r}")

@@ -1,8 +1,20 @@
 """The size of a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NORM_EPSILON = 1e-5
+CONFIG: Mapping[str, str] = {
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "ff": "intermediate_size",
+    "vocab": "vocab_size",
+    "context": "max_position_embeddings",
+    "theta": "rope_theta",
+}
+"""Fields of a shape, as config.json of transformers names them."""
 
 
 @dataclass(frozen=True, slots=True)
