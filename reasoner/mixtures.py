@@ -157,18 +157,20 @@ def drill(dice: Random, count: int = EQUATIONS) -> Example:
 
 
 def lookup(dice: Random, count: int = 4) -> Example:
-    """Choices, the same with the name first, and the letter of each in some order: only what is not given weighs."""
+    """Choices, and the way to the letter of each, in some order: only the way and the letter weigh."""
     found = [Segment(prompt(PRACTICE), 0.0)]
     for _ in range(count):
         puzzle = drawn("train", partial(orderings.draw, bin_=dice.choice(("o2", "o3", "o4"))), dice)
-        found += [Segment(f"{puzzle.listed()}\n", 0.0), Segment(ordering_thoughts.named_choices(puzzle))]
+        listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
+        found.append(Segment(f"{listed}\n", 0.0))
         for name in dice.sample(puzzle.choices, len(puzzle.choices)):
-            found += [Segment(f"So {name}", 0.0), Segment(f" {puzzle.letter(name)}"), Segment(".\n", 0.0)]
+            way = f" {puzzle.listed(name)}: {puzzle.letter(name)}"
+            found += [Segment(f"So {name}:", 0.0), Segment(way), Segment(".\n", 0.0)]
     return tuple(found)
 
 
 def walk(dice: Random) -> Example:
-    """The orders that come of given pairs, and the result."""
+    """The walks along given pairs, and the result."""
     bin_ = dice.choice(tuple(orderings.BINS))
     return ordering_thoughts.walk_example(drawn("train", partial(orderings.draw, bin_=bin_), dice), dice)
 

@@ -1,19 +1,14 @@
 """Thoughts that solve ordering puzzles, in the form that the demonstration models learn to write.
 
-A thought says at which end it begins ("The oldest first."), then takes the clues as they come: each line copies one,
-names its pair in the direction announced and writes the whole order as known by then, names with nothing but a space
-between them ("2. Zoe is older than Mia: Zoe Mia, so Zoe Mia Tom."). The choices follow with the name first ("Mia C"),
-then the result.
-
-Small models learn one thing far sooner than all else: what came right after this word when it was last written. So
-every next name of an order is the one that followed the last time a name did, in the pair just named or in the order
-before, and " so" is followed by who stood first, unless somebody new comes before. A clue that earlier ones imply is
-"known": its pair, two that are no neighbours, would lead astray. For the same reason a mistake seen at once is broken
-off after its first name.
-
-Some thoughts begin at the other end than the question asks from, so that two samples of a puzzle may fail at different
-places. Checking passes hold every clue against the order; one that finds a fault builds the order again. Slips are put
-in on purpose, and always repaired before the answer.
+A thought copies every clue in the order of the question and reads it as `greater > lesser, lesser < greater`, climbs
+from the first name to the top (`Up`), walks from there to the bottom (`Down`) and looks up who holds the place asked
+for. Each name takes a single look-up among the clues written before it: what stands after this name and this sign. If
+two names stand below one (a clue that others imply), both are written before the nearer one is chosen. Some thoughts go
+the other way round, to the bottom first, so that two samples of a puzzle may fail at different places. The letter is
+found by going through the choices up to the name. Small models learn to look forward, from what they just wrote to what
+came after it, far sooner than back: hence the copies, the pairs both ways and the list of choices. Checking passes read
+the clues once more against the order; one that finds a fault walks again. Slips are put in on purpose, and always
+repaired before the answer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +21,7 @@ from reasoner.examples import CLOSED, Example, Segment, answer, forced, prompt, 
 from reasoner.orderings import Clue, Puzzle
 from reasoner.thoughts import CHECKS, NUMBERS_OF_CHECKS, REPAIRED, SLIPPING
 
-Where = Literal["clue", "end", "letter", "name"]
+Where = Literal["clue", "start", "walk", "letter", "name"]
 Role = Literal["plain", "clue", "chain", "choice", "slip"]
 Pair = tuple[str, str]
 Thought = tuple[Segment, ...]
@@ -35,15 +30,15 @@ WEIGHTS: Mapping[Role, float] = {"plain": 1.0, "clue": 1.0, "chain": 1.0, "choic
 """The result is a few tokens of a hundred."""
 PRACTICE = "Practice."
 """What is asked where only a part of the work is to be done."""
-AGAINST = 0.3
-"""Share of the thoughts that begin at the other end than the question asks from."""
+RISING = 0.3
+"""Share of the walks that begin at the bottom."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """One mistake to make. `where`: a clue turned round, a new name put at the wrong end, or the result wrong, by its
-    letter alone or by its name; `at`, `which`: luck in [0, 1) that picks the clue and the wrong choice; `later`:
-    whether it stays until the next checking pass instead of being repaired at once."""
+    """One mistake to make. `where`: reading a clue, on the way to the start of the walk, in the walk, or in the
+    result, by its letter alone or by its name; `at`, `which`: luck in [0, 1) that picks the step and the wrong word;
+    `later`: whether it stays until the next checking pass instead of being repaired at once."""
 
     where: Where
     at: float
@@ -55,8 +50,8 @@ def thought(puzzle: Puzzle, rng: Random, checks: int | None = None, slips: bool 
     """A thought that ends right. `checks`: number of checking passes (None: drawn, with one at least after a slip
     that none but a checking pass repairs); `slips`: whether the share `SLIPPING` has one, of weight 0."""
     wanted = rng.choices(range(len(NUMBERS_OF_CHECKS)), NUMBERS_OF_CHECKS)[0] if checks is None else checks
-    rising = _drawn_direction(puzzle, rng)
-    slip = _drawn_slip(rng) if slips and rng.random() < SLIPPING else None
+    rising = rng.random() < RISING
+    slip = _drawn_slip(puzzle, rising, rng) if slips and rng.random() < SLIPPING else None
     if slip and checks == 0:
         slip = replace(slip, later=False)
     draft = first_pass(puzzle, rising, slip)
@@ -65,7 +60,7 @@ def thought(puzzle: Puzzle, rng: Random, checks: int | None = None, slips: bool 
         slip = replace(slip, later=False)
         draft = first_pass(puzzle, rising, slip)
     for _ in range(max(wanted, 1) if slip and slip.later else wanted):
-        draft.check(rng.choice(CHECKS))
+        draft.check(rng.choice(CHECKS), rising=rng.random() < RISING)
     return _weighted(draft.pieces, WEIGHTS)
 
 
@@ -82,21 +77,25 @@ def cut_example(puzzle: Puzzle, rng: Random) -> Example:
 
 
 def walk_example(puzzle: Puzzle, rng: Random) -> Example:
-    """Practice in what comes after reading: the pairs are given; the orders and the result weigh."""
-    draft = Draft(puzzle, _drawn_direction(puzzle, rng))
-    draft.announce()
-    draft.build()
-    draft.conclude()
+    """Practice in what comes after reading: the pairs are given; the walks and the result weigh."""
+    draft = Draft(puzzle)
+    for pair in map(_pair, puzzle.clues):
+        draft.pairs.append(pair)
+        draft.say(f"{pair[0]} > {pair[1]}, {pair[1]} < {pair[0]}.\n")
+    listed = " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", puzzle.choices, strict=False))
+    draft.say(f"{puzzle.phrase}: {listed}\n")
+    draft.walk(rng.random() < RISING)
+    draft.conclude(None)
     return (Segment(prompt(PRACTICE), 0.0), *_weighted(draft.pieces, {"chain": 1.0, "choice": 1.0}))
 
 
 def reading_probe(puzzle: Puzzle) -> Example:
-    """A right thought in which the pairs named weigh: a segment is right if the clue is found and turned right."""
+    """A right thought in which the clues read weigh: a segment is right if the clue is found and turned right."""
     return _probe(puzzle, "clue")
 
 
 def chain_probe(puzzle: Puzzle) -> Example:
-    """A right thought in which the orders weigh: a segment is right if every name of it is, and its end."""
+    """A right thought in which the way up and the walk down weigh: a segment is right if every name of it is."""
     return _probe(puzzle, "chain")
 
 
@@ -105,34 +104,9 @@ def choice_probe(puzzle: Puzzle) -> Example:
     return _probe(puzzle, "choice")
 
 
-def named_choices(puzzle: Puzzle) -> str:
-    """The line of a thought that has the choices with the name first."""
-    return f"Choices: {', '.join(map(puzzle.lettered, puzzle.choices))}.\n"
-
-
-def first_pass(puzzle: Puzzle, rising: bool = False, slip: Slip | None = None) -> "Draft":
-    """Read, order and state the result; `choice` is empty if the slip leaves nobody to answer with."""
-    draft = Draft(puzzle, rising)
-    draft.announce()
-    draft.build(slip if slip and slip.where in ("clue", "end") else None, copied=True)
-    draft.conclude(slip if slip and slip.where in ("letter", "name") else None)
-    return draft
-
-
-def followed(order: Sequence[str], pair: Pair) -> list[str]:
-    """The order after one more pair: as before if it has both, else every name is followed by who followed it last.
-
-    A pair that fits neither end thus loses names; only a mistake makes such a one.
-    """
-    first, second = pair
-    if first in order:
-        return list(order) if second in order else [*order[: order.index(first) + 1], second]
-    return [first, *order[order.index(second) :]] if second in order else [first, second]
-
-
 def _probe(puzzle: Puzzle, role: Role) -> Example:
     ended = Segment(CLOSED + answer(puzzle.answer), 0.0)
-    return (_asked(puzzle), *_weighted(first_pass(puzzle, puzzle.place < 0).pieces, {role: 1.0}), ended)
+    return (_asked(puzzle), *_weighted(first_pass(puzzle).pieces, {role: 1.0}), ended)
 
 
 def _asked(puzzle: Puzzle) -> Segment:
@@ -146,24 +120,52 @@ def _weighted(pieces: Iterable[tuple[str, Role]], weights: Mapping[Role, float])
     return tuple(Segment("".join(words for _, words in group), weight) for weight, group in grouped)
 
 
-def _drawn_direction(puzzle: Puzzle, rng: Random) -> bool:
-    return (puzzle.place < 0) != (rng.random() < AGAINST)
+def _drawn_slip(puzzle: Puzzle, rising: bool, rng: Random) -> Slip:
+    places: list[Where] = ["clue", "walk", "letter", "name"]
+    if len(_approach(_links(map(_pair, puzzle.clues), rising))) > 1:
+        places.append("start")
+    return Slip(rng.choice(places), rng.random(), rng.random(), later=rng.random() >= REPAIRED)
 
 
-def _drawn_slip(rng: Random) -> Slip:
-    wheres: tuple[Where, ...] = ("clue", "end", "letter", "name")
-    return Slip(rng.choice(wheres), rng.random(), rng.random(), later=rng.random() >= REPAIRED)
+def first_pass(puzzle: Puzzle, rising: bool = False, slip: Slip | None = None) -> "Draft":
+    """Read, walk and state the result; `choice` is empty if the slip leaves nobody to answer with."""
+    draft = Draft(puzzle)
+    draft.read(slip if slip and slip.where == "clue" else None)
+    draft.walk(rising, slip)
+    draft.conclude(slip if slip and slip.where in ("letter", "name") else None)
+    return draft
 
 
-def _adding(clues: Sequence[Clue]) -> list[int]:
-    """Places of the clues that name somebody new."""
-    known: set[str] = set()
-    found = []
-    for at, clue in enumerate(clues):
-        if not known.issuperset(clue.mentioned()):
-            found.append(at)
-        known.update(clue.mentioned())
-    return found
+def _pair(clue: Clue) -> Pair:
+    return clue.greater, clue.lesser
+
+
+def _links(pairs: Iterable[Pair], rising: bool) -> list[Pair]:
+    """(name, name further on) of every pair, in the direction of the walk."""
+    return [(lesser, greater) if rising else (greater, lesser) for greater, lesser in pairs]
+
+
+def _approach(links: Sequence[Pair]) -> list[str]:
+    """From the first clue back to where the walk starts; of two steps, the one whose clue comes first."""
+    passed = [links[0][0]]
+    while back := next((near for near, far in links if far == passed[-1] and near not in passed), None):
+        passed.append(back)
+    return passed
+
+
+def _ahead(links: Sequence[Pair], chain: Sequence[str]) -> list[str]:
+    """Who may follow the end of the chain, in the order of the clues."""
+    return [far for near, far in links if near == chain[-1] and far not in chain]
+
+
+def _nearest(links: Sequence[Pair], options: Sequence[str]) -> str:
+    """The option that follows no other one, by the clues alone."""
+    return next((name for name in options if not any((other, name) in links for other in options)), options[0])
+
+
+def _weighed(sign: str, options: Sequence[str]) -> str:
+    """What a walk writes before the next name: the sign, and the names to choose from if there are several."""
+    return f" {sign} {' or '.join(options)}:" if len(options) > 1 else f" {sign}"
 
 
 def _pick(options: Sequence[str], luck: float) -> str:
@@ -172,85 +174,113 @@ def _pick(options: Sequence[str], luck: float) -> str:
 
 @dataclass(slots=True)
 class Draft:
-    """A thought while it is being written, and what it holds true. `rising`: it begins with the least; `order`: names
-    in that direction; `choice`: the letter last stated."""
+    """A thought while it is being written, and what it holds true. `pairs`: the clues as read; `chain`: names from
+    the top, as walked; `choice`: the letter last stated."""
 
     puzzle: Puzzle
-    rising: bool = False
     pieces: list[tuple[str, Role]] = field(default_factory=list)
-    order: list[str] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    chain: list[str] = field(default_factory=list)
     choice: str = ""
 
     def say(self, words: str, role: Role = "plain") -> None:
         """Write on."""
         self.pieces.append((words, role))
 
-    def announce(self) -> None:
-        """The line that says where the order begins."""
-        self.say(f"The {self.puzzle.ends[self.rising]} first.\n")
+    def read(self, slip: Slip | None) -> None:
+        """Every clue on a line of its own. A slip turns one round."""
+        at = int(slip.at * len(self.puzzle.clues)) if slip else -1
+        for i, clue in enumerate(self.puzzle.clues):
+            pair = _pair(clue)
+            self.say(f"{i + 1}. {self.puzzle.sentences[i].removesuffix('.')}:")
+            if slip and i == at:
+                self.say(f" {clue.lesser} > {clue.greater}", "slip")
+                if slip.later:
+                    pair = (clue.lesser, clue.greater)
+                else:
+                    self.say(", wait,")
+            if pair == _pair(clue):
+                self.say(f" {pair[0]} > {pair[1]}", "clue")
+            self.say(f", {pair[1]} < {pair[0]}.\n")
+            self.pairs.append(pair)
 
-    def build(self, slip: Slip | None = None, *, copied: bool = False) -> None:
-        """The order, clue by clue from nothing; `copied`: each clue stands before what comes of it. A slip turns one
-        round, or puts its new name at the wrong end."""
-        self.order = []
-        at = self._place(slip) if slip else -1
-        for i, pair in enumerate(self._pairs()):
-            self.say(f"{i + 1}. {self.puzzle.sentences[i].removesuffix('.')}:" if copied else f"{i + 1}.")
-            slipping = slip if i == at else None
-            named = self._name(pair, slipping if slipping and slipping.where == "clue" else None)
-            self.say(", so")
-            self._extend(named, slipping if slipping and slipping.where == "end" else None)
+    def walk(self, rising: bool, slip: Slip | None = None) -> None:
+        """Go to the top and from there to the bottom of the clues as read; with `rising`, the other way round."""
+        links = _links(self.pairs, rising)
+        back, on = (("Down", ">"), ("Up", "<")) if rising else (("Up", "<"), ("Down", ">"))
+        start = self._begin(*back, links, slip if slip and slip.where == "start" else None)
+        self.chain = [start]
+        self.say(f"{on[0]}:")
+        self.say(f" {start}", "chain")
+        self._follow(links, on[1], slip if slip and slip.where == "walk" else None)
+        if rising:
+            self.chain.reverse()
 
-    def _place(self, slip: Slip) -> int:
-        # The first pair has no wrong end.
-        places = _adding(self.puzzle.clues)[slip.where == "end" :]
-        return places[int(slip.at * len(places))]
+    def _begin(self, head: str, sign: str, links: Sequence[Pair], slip: Slip | None) -> str:
+        """Write the way to the start of the walk; the name that it ends at."""
+        passed = _approach(links)
+        at = 1 + int(slip.at * (len(passed) - 1)) if slip else 0
+        self.say(f"{head}:")
+        self.say(f" {passed[0]}", "chain")
+        for i, name in enumerate(passed[1:], 1):
+            if slip and i == at:
+                if slip.later:
+                    self.say(".\n", "slip")
+                    return passed[i - 1]
+                right = [near for near, far in links if far == passed[i - 1]]
+                self._stumble(sign, passed[i - 1], right, slip)
+            self.say(f" {sign} {name}", "chain")
+        self.say(".\n", "chain")
+        return passed[-1]
 
-    def _pairs(self) -> list[Pair]:
-        """Of every clue, who comes first in the direction of the order, and who second."""
-        down = [(clue.greater, clue.lesser) for clue in self.puzzle.clues]
-        return [(lesser, greater) for greater, lesser in down] if self.rising else down
+    def _follow(self, links: Sequence[Pair], sign: str, slip: Slip | None) -> None:
+        """Write the walk from its start to its end."""
+        at = 1 + int(slip.at * (len(self.puzzle.order) - 1)) if slip else 0
+        while options := _ahead(links, self.chain):
+            nearest = _nearest(links, options)
+            if slip and slip.later and len(self.chain) == at:
+                if not self._leap(options, nearest, sign, slip):
+                    return
+                continue
+            if slip and len(self.chain) == at:
+                self._stumble(sign, self.chain[-1], options, slip)
+            self.say(f"{_weighed(sign, options)} {nearest}", "chain")
+            self.chain.append(nearest)
+        self.say(".\n", "chain")
 
-    def _name(self, pair: Pair, slip: Slip | None) -> Pair:
-        """Write a pair unless both are known; the pair as read."""
-        first, second = pair
-        if {first, second} <= set(self.order):
-            self.say(" known", "clue")
-            return pair
-        if slip and slip.later:
-            self.say(f" {second} {first}", "slip")
-            return second, first
-        if slip:
-            self.say(f" {second}", "slip")
-            self.say(", wait,")
-        self.say(f" {first} {second}", "clue")
-        return pair
+    def _stumble(self, sign: str, here: str, right: Sequence[str], slip: Slip) -> None:
+        """A wrong next name, taken back at once."""
+        wrong = _pick([name for name in self.puzzle.order if name != here and name not in right], slip.which)
+        self.say(f" {sign} {wrong}", "slip")
+        self.say(", wait,")
+        self.say(f" {here}", "chain")
 
-    def _extend(self, pair: Pair, slip: Slip | None) -> None:
-        """Write the order with one more pair."""
-        order = followed(self.order, pair)
-        if slip:
-            wrong = [*order[1:], order[0]] if order[0] not in self.order else [order[-1], *order[:-1]]
-            if slip.later:
-                self.order = wrong
-                self.say(f" {' '.join(wrong)}", "slip")
-                self.say(".\n")
-                return
-            self.say(f" {wrong[0]}", "slip")
-            self.say(", wait,")
-        self.order = order
-        self.say(f" {' '.join(order)}.\n", "chain")
+    def _leap(self, options: Sequence[str], nearest: str, sign: str, slip: Slip) -> bool:
+        """Go on from a name too far on; False if there is none, and the chain ends too early instead."""
+        order = self.puzzle.order if sign == ">" else self.puzzle.order[::-1]
+        beyond = order[order.index(nearest) + 1 :]
+        if not beyond:
+            self.say(".\n", "slip")
+            return False
+        if len(options) > 1:
+            self.say(_weighed(sign, options), "chain")
+            self.chain.append(_pick([name for name in options if name != nearest], slip.which))
+            self.say(f" {self.chain[-1]}", "slip")
+        else:
+            self.chain.append(_pick(beyond, slip.which))
+            self.say(f" {sign} {self.chain[-1]}", "slip")
+        return True
 
-    def conclude(self, slip: Slip | None = None) -> None:
-        """State who holds the place asked for in the order as it is, if that is one of the choices."""
-        self.say(named_choices(self.puzzle))
+    def conclude(self, slip: Slip | None) -> None:
+        """State who holds the place asked for in the chain as walked, if that is one of the choices."""
         name = self._holder()
         if name is None:
             return
+        right = self.puzzle.letter(name)
         self.say(f"So the {self.puzzle.phrase} is")
-        self.choice = self._misstate(name, slip) if slip else self.puzzle.letter(name)
-        if self.choice == self.puzzle.letter(name):
-            self.say(f" {self.puzzle.lettered(name)}", "choice")
+        self.choice = self._misstate(name, slip) if slip else right
+        if self.choice == right:
+            self.say(f" {name}: {self.puzzle.listed(name)}: {right}", "choice")
         self.say(".\n")
 
     def _misstate(self, name: str, slip: Slip) -> str:
@@ -258,45 +288,46 @@ class Draft:
         other = _pick([choice for choice in self.puzzle.choices if choice != name], slip.which)
         wrong = self.puzzle.letter(other)
         if slip.where == "letter":
-            self.say(f" {name}", "choice")
-            self.say(f" {wrong}", "slip")
+            self.say(f" {name}:", "choice")
+            self.say(f" {self.puzzle.listed(other)}: {wrong}", "slip")
         else:
-            self.say(f" {self.puzzle.lettered(other)}", "slip")
+            self.say(f" {other}: {self.puzzle.listed(other)}: {wrong}", "slip")
         if slip.later:
             return wrong
         self.say(", wait,")
         return self.puzzle.letter(name)
 
     def _holder(self) -> str | None:
-        place, known = self.puzzle.place, len(self.order)
-        down = self.order[::-1] if self.rising else self.order
-        name = down[place] if -known <= place < known else None
+        place, known = self.puzzle.place, len(self.chain)
+        name = self.chain[place] if -known <= place < known else None
         return name if name in self.puzzle.choices else None
 
-    def check(self, opening: str) -> None:
-        """Read every clue again and hold it against the order; build it again if one does not fit; state the letter."""
+    def check(self, opening: str, rising: bool = False) -> None:
+        """Read every clue again and hold it against the chain; walk again if one does not fit; state the letter."""
         self.say(f"{opening}\n")
-        pairs = self._pairs()
-        faults = list(map(self._fault, pairs))
-        for i, (pair, fault) in enumerate(zip(pairs, faults, strict=True), 1):
+        true = list(map(_pair, self.puzzle.clues))
+        faults = [self._fault(pair) for pair in true]
+        for i, (pair, fault) in enumerate(zip(true, faults, strict=True), 1):
             self.say(f"{i}.")
-            self.say(f" {pair[0]} {pair[1]}", "clue")
+            self.say(f" {pair[0]} > {pair[1]}", "clue")
             self.say(f"{fault or ' ok'}.\n")
         if any(faults):
-            self.build()
+            self.pairs = true
+            self.walk(rising)
         agreed = self.choice == self.puzzle.answer
         self.choice = self.puzzle.answer
         if agreed:
             self.say(f"Yes, {self.choice}.\n")
             return
+        right = self.puzzle.order[self.puzzle.place]
         self.say("No,")
-        self.say(f" {self.puzzle.lettered(self.puzzle.order[self.puzzle.place])}", "choice")
+        self.say(f" {right}: {self.puzzle.listed(right)}: {self.choice}", "choice")
         self.say(".\n")
 
     def _fault(self, pair: Pair) -> str:
-        """What is wrong with the order by one clue, in words; empty if nothing is."""
-        missing = next((name for name in pair if name not in self.order), None)
+        """What is wrong with the chain by one clue, in words; empty if nothing is."""
+        missing = next((name for name in pair if name not in self.chain), None)
         if missing is not None:
             return f", no {missing}"
-        first, second = pair
-        return f", not {second} {first}" if self.order.index(first) > self.order.index(second) else ""
+        greater, lesser = pair
+        return f", not {lesser} > {greater}" if self.chain.index(greater) > self.chain.index(lesser) else ""

@@ -2,16 +2,16 @@
 
 A puzzle compares people, or things that differ in colour, two at a time in one quality, and asks who holds one place.
 The clues have numbers: every name is in two of them, and small models lose their place without. The comparisons settle
-the whole order. Each clue after the first adds somebody at an end of what is known by then, or repeats what is known.
-The number of people sets the difficulty; the answer is a letter.
+the whole order. The number of people sets the difficulty; the answer is a letter.
 
 The order of the random draws is part of the contract: the same (seed, bin) gives the same puzzles for ever.
 """
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 NAMES = tuple(
@@ -85,8 +85,8 @@ WORDINGS: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How hard a puzzle is. `people`: how many; `in_order`: probability that the clues follow the order from its top
-    (else they begin anywhere and go on at either end); `extra`: the most clues that earlier ones imply."""
+    """How hard a puzzle is. `people`: how many; `in_order`: probability that the clues follow the order from its top;
+    `extra`: the most clues that others imply."""
 
     people: int
     in_order: float
@@ -133,7 +133,7 @@ class Puzzle:
     """A question with its known answer. `answer`: the letter; `order`: all names (colours, for things) from most to
     least; `place`: index into `order` of the name asked for, negative if counted from the least; `phrase`: the
     place in words ("second oldest"); `choices`: names behind the letters A, B, C, D; `sentences`: the clues in English,
-    one each; `ends`: the quality's superlatives, of the first and of the last in `order`."""
+    one each."""
 
     question: str
     answer: str
@@ -144,19 +144,15 @@ class Puzzle:
     place: int
     phrase: str
     sentences: tuple[str, ...] = ()
-    ends: tuple[str, str] = ("", "")
 
     def letter(self, name: str) -> str:
         """The letter of a choice; ValueError for a name that is none."""
         return "ABCD"[self.choices.index(name)]
 
-    def lettered(self, name: str) -> str:
-        """A choice as a thought says it, "Mia C"; ValueError for a name that is none."""
-        return f"{name} {self.letter(name)}"
-
-    def listed(self) -> str:
-        """The choices as the question says them, "(A) Tom (B) Mia"."""
-        return " ".join(f"({letter}) {name}" for letter, name in zip("ABCD", self.choices, strict=False))
+    def listed(self, name: str) -> str:
+        """The choices up to this one, as a thought goes through them; ValueError for a name that is none."""
+        upto = self.choices[: self.choices.index(name) + 1]
+        return ", ".join(f"({letter}) {choice}" for letter, choice in zip("ABCD", upto, strict=False))
 
     def key(self) -> tuple[object, ...]:
         """The puzzle without its words: equal for two that differ in names, things, quality or phrasing only."""
@@ -179,8 +175,9 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
     asked = f"{f'Which {thing}' if thing else 'Who'} is the {phrase}?"
     sentences = tuple(clue.sentence(relation, thing) for clue in clues)
     numbered = (f"{i}. {sentence}" for i, sentence in enumerate(sentences, 1))
-    puzzle = Puzzle(
-        question="",
+    listed = (f"({letter}) {name}" for letter, name in zip("ABCD", choices, strict=False))
+    return Puzzle(
+        question=" ".join([*numbered, asked, *listed]),
         answer="ABCD"[choices.index(order[place])],
         bin=bin_,
         order=order,
@@ -189,24 +186,19 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
         place=place,
         phrase=phrase,
         sentences=sentences,
-        ends=(relation.more.superlative, relation.less.superlative),
     )
-    return replace(puzzle, question=" ".join([*numbered, asked, puzzle.listed()]))
 
 
 def _pairs(rng: random.Random, order: tuple[str, ...], level: Level) -> list[tuple[str, str]]:
-    """(greater, lesser) of every clue: all neighbours, each beside those before it, and now and then two who have one
-    between them, when all three are known."""
-    neighbours = list(pairwise(order))
-    top = bottom = 0 if rng.random() < level.in_order else rng.randrange(len(neighbours))
-    pairs = [neighbours[top]]
-    while len(pairs) < len(neighbours):
-        above = top > 0 and (bottom == len(neighbours) - 1 or rng.random() < 0.5)
-        top, bottom = (top - 1, bottom) if above else (top, bottom + 1)
-        pairs.append(neighbours[top if above else bottom])
+    """(greater, lesser) of every clue: all neighbours, and now and then two who have one between them.
+
+    An implied pair thus has a clue between the two candidates for the next place, which decides between them.
+    """
+    pairs = list(pairwise(order))
+    if rng.random() >= level.in_order:
+        rng.shuffle(pairs)
     for i in rng.sample(range(len(order) - 2), rng.randint(0, level.extra)):
-        known = 1 + max(map(pairs.index, neighbours[i : i + 2]))
-        pairs.insert(rng.randint(known, len(pairs)), (order[i], order[i + 2]))
+        pairs.insert(rng.randint(0, len(pairs)), (order[i], order[i + 2]))
     return pairs
 
 
@@ -235,10 +227,9 @@ def _choices(rng: random.Random, order: tuple[str, ...], right: str) -> tuple[st
 
 
 _BOXED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?\s*([A-D])\s*\)?\s*\}", re.IGNORECASE)
-_NAMED = rf"(?:{'|'.join(NAMES + COLOURS)})"
-# Names with nothing but a space between them, and whether they are said not to stand like that.
-_STATED = re.compile(rf"(\bnot )?\b({_NAMED}(?: {_NAMED})+)\b")
-_ANNOUNCED = re.compile(r"^The (\w+) first\.$", re.MULTILINE)
+# Of a walk down the order, the names that were weighed against each other before one was chosen.
+_WEIGHED = re.compile(r" \w+(?: or \w+)+:")
+_CHAIN = re.compile(r"(?<!not )\b(?!not\b)\w+(?: [<>] \w+)+")
 
 
 def final_letter(text: str) -> str | None:
@@ -252,23 +243,19 @@ def verify(text: str, puzzle: Puzzle) -> bool:
     return final_letter(text) == puzzle.answer
 
 
-def rising(text: str, puzzle: Puzzle) -> bool:
-    """Whether the text announces to begin with the least ("The youngest first."); without a word of it, it does not."""
-    announced = _ANNOUNCED.search(text)
-    return announced is not None and announced[1] == puzzle.ends[1]
+def step_ok(text: str, puzzle: Puzzle) -> list[bool]:
+    """Whether each chain `A > B > C` or `A < B` of the text, in order, is true in the puzzle.
 
-
-def step_ok(text: str, puzzle: Puzzle, up: bool | None = None) -> list[bool]:
-    """Whether each pair or order of the text, in turn, is true: names one after the other, as in "Zoe Mia Tom".
-
-    They go down from the greatest, or up from the least: `up`, if the text is a part of one that announces it
-    (None: see `rising`). What a checking pass rejects ("not Tom Mia") is no claim, nor is a copied clue. An order that
-    leaves out names may be true, so this is an imperfect judge of the whole thought, as real process rewards are.
+    What a checking pass rejects ("not A > B") is no claim. A chain that leaves out names may be true, so this is an
+    imperfect judge of the whole thought, as real process rewards are.
     """
-    order = puzzle.order[::-1] if (rising(text, puzzle) if up is None else up) else puzzle.order
-    place = {name: i for i, name in enumerate(order)}
-    return [_holds(place, names.split(" ")) for rejected, names in _STATED.findall(text) if not rejected]
+    place = {name: i for i, name in enumerate(puzzle.order)}
+    return list(map(partial(_holds, place), _CHAIN.findall(_WEIGHED.sub("", text))))
 
 
-def _holds(place: Mapping[str, int], names: Sequence[str]) -> bool:
-    return all(name in place for name in names) and all(place[a] < place[b] for a, b in pairwise(names))
+def _holds(place: Mapping[str, int], chain: str) -> bool:
+    words = chain.split(" ")
+    if not all(name in place for name in words[::2]):
+        return False
+    claims = zip(words[::2], words[1::2], words[2::2], strict=False)
+    return all((place[a] < place[b]) == (sign == ">") and a != b for a, sign, b in claims)

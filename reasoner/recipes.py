@@ -13,25 +13,25 @@ from reasoner.training.shape import Shape
 
 TEXTS = 6000
 """Examples from which the tokeniser's merges come."""
-TINY = Shape(vocab=1024, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
-SMALL = Shape(vocab=1024, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
-LARGE = Shape(vocab=1024, width=256, layers=6, heads=8, kv_heads=4, ff=704, context=1280)
+TINY = Shape(vocab=2048, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
+SMALL = Shape(vocab=2048, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
+LARGE = Shape(vocab=2048, width=256, layers=6, heads=8, kv_heads=4, ff=576, context=1280)
 SPOTTER = replace(SMALL, layers=6)
 """Two layers to compare what the others expect with what there is."""
 JUDGE = replace(SPOTTER, layers=8)
 """And two to gather what those have found: what the last layer says of a token, no other token can read."""
 EVERYTHING = Mixture(
-    stories=0.58,
-    ledgers=0.19,
+    stories=0.50,
+    ledgers=0.26,
     puzzles=0.18,
-    drills=0.08,
+    drills=0.06,
     lookups=0.03,
     walks=0.05,
-    clauses=0.15,
+    clauses=0.09,
     steps={1: 0.12, 2: 0.34, 3: 0.30, 4: 0.11, 5: 0.06, 6: 0.04, 8: 0.03},
     levels={1: 0.16, 2: 0.16, 3: 0.16, 4: 0.16, 5: 0.12, 6: 0.11, 7: 0.09, 8: 0.04},
     bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
-    checks=(0.20, 0.35, 0.30, 0.15),
+    checks=(0.38, 0.36, 0.18, 0.08),
 )
 EASY = replace(
     EVERYTHING,
@@ -41,7 +41,7 @@ EASY = replace(
     drills=0.40,
     lookups=0.06,
     walks=0.10,
-    clauses=0.15,
+    clauses=0.08,
     steps={1: 0.25, 2: 0.35, 3: 0.25, 4: 0.10, 6: 0.05},
     levels={1: 0.28, 2: 0.24, 3: 0.18, 4: 0.12, 5: 0.07, 6: 0.05, 7: 0.03, 8: 0.03},
     bins={"o1": 0.35, "o2": 0.35, "o3": 0.20, "o4": 0.10},
@@ -55,11 +55,11 @@ READING = replace(
     drills=0.0,
     lookups=0.10,
     walks=0.10,
-    clauses=0.12,
+    clauses=0.08,
     levels={1: 0.28, 2: 0.24, 3: 0.20, 4: 0.14, 5: 0.08, 6: 0.06},
     reading=True,
 )
-RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, slips=False)
+RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, walks=0.0, clauses=0.0, slips=False)
 """Thoughts in which nothing is wrong, yet."""
 
 

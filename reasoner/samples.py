@@ -5,7 +5,7 @@ r"""What is recorded of one sample beside its answer: how sure its tokens were, 
 if its thought ended after a line: `[tokens of the thought so far, answer, confidence]` for every line and, first, for
 no thought at all. The answer is greedy, after `</think>\nThe answer is \boxed{`; null if it has no end; its confidence
 is the product of its tokens' probabilities. `thought`: tokens of the thought. `stated`: those up to the first answer
-that it states ("So 12.", "So the oldest is Mia B."), null without one. `text`: thought and answer;
+that it states ("So 12.", "So the oldest is Mia: (A) Tom, (B) Mia: B."), null without one. `text`: thought and answer;
 `sound`: how many of its lines, without the thought's tags, come before the first that is seen to be wrong. Numbers are
 rounded to three digits.
 """
@@ -36,7 +36,7 @@ ENDING = CLOSED + BOX
 _ANSWER_TOKENS = 10
 _MOST_PROBES = 64
 # Ledgers with names say "So Mia has 12."
-_STATED = re.compile(r"^So (?:the [^\n]*?:? [A-D]|(?:\w+ has )?\d+)\b", re.MULTILINE)
+_STATED = re.compile(r"^So (?:the [^\n]*?: [A-D]|(?:\w+ has )?\d+)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Judges of a whole text: its answer, and its steps. The step checker is an imperfect process reward, on purpose.
 
-A step is an equation (`12+5=17`; ledgers, stories) or names in a row (`Mia Tom Ana`; orderings). A checker sees whether
-a step is true, not whether it was the one to take: a thought that misreads the question can have a perfect score, as
+A step is an equation (`12+5=17`; ledgers, stories) or a chain (`Mia > Tom > Ana`; orderings). A checker sees whether a
+step is true, not whether it was the one to take: a thought that misreads the question can have a perfect score, as
 with real process rewards. `Weakened` makes it worse by a known amount.
 """
 
@@ -17,7 +17,7 @@ from reasoner.thoughts import sorted_changes
 
 UNKNOWN = 0.5
 """The score of a text of whose steps none could be seen."""
-_RESULT = re.compile(r"(?:So|Yes,|No,) (?:(?:the .*|\w+|.*:) )?(\d+|[A-D])\.$")
+_RESULT = re.compile(r"(?:So|Yes,|No,) (?:the .*: |.*: )?(\d+|[A-D])\.$")
 _COUNT = re.compile(r"(\d+)\. .*(?:=|starts )(\d+)(?: ok|, not \d+)?\.$")
 
 
@@ -86,9 +86,7 @@ def sound_lines(text: str, question: Question) -> int:
     """
     counts = _counts(question)
     lines = text.splitlines()
-    # The first line says which way the names of all others go.
-    up = isinstance(question.origin, orderings.Puzzle) and orderings.rising(text, question.origin)
-    return next((at for at, line in enumerate(lines) if not _sound(line, question, counts, up)), len(lines))
+    return next((at for at, line in enumerate(lines) if not _sound(line, question, counts)), len(lines))
 
 
 def _counts(question: Question) -> Mapping[int, frozenset[int]]:
@@ -109,7 +107,7 @@ def _counts(question: Question) -> Mapping[int, frozenset[int]]:
     return {at: frozenset(counts) for at, counts in found.items()}
 
 
-def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]], up: bool) -> bool:
+def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]]) -> bool:
     if result := _RESULT.match(line):
         return result[1] == question.gold
     if boxed := question.answer(line):
@@ -117,4 +115,4 @@ def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]], 
     if counted := _COUNT.match(line):
         allowed = counts.get(int(counted[1]))
         return allowed is None or int(counted[2]) in allowed
-    return all(orderings.step_ok(line, question.origin, up)) if isinstance(question.origin, orderings.Puzzle) else True
+    return all(step_verdicts(line, question)) if isinstance(question.origin, orderings.Puzzle) else True

@@ -30,7 +30,7 @@ class Shape:
     heads: int
     kv_heads: int
     ff: int
-    vocab: int = 1024
+    vocab: int = 2048
     context: int = 1280
     theta: float = 10_000.0
 

@@ -117,7 +117,7 @@ def test_the_command_fills_the_page_and_draws(folder: Path, capsys: pytest.Captu
     written = [Path(name) for name in capsys.readouterr().out.splitlines()]
     assert [path.name for path in written] == [*(f"{name}.svg" for name in pictures.PICTURES), "README.md"]
     first = [path.read_bytes() for path in written]
-    assert b"\nold\n" not in first[-1]
+    assert b"old" not in first[-1]
     assert main(["card", "--root", str(folder)]) == 0
     assert [path.read_bytes() for path in written] == first
 

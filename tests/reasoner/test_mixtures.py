@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -54,7 +53,7 @@ DRAWS: dict[str, Callable[[Random], Any]] = {
     "ledger": partial(ledger, level=2),
     "puzzle": partial(orderings.draw, bin_="o2"),
 }
-STATED = re.compile(r"^(?:So (?:the .* )?|Yes, |No, (?:.* )?)(\w+)\.$", re.MULTILINE)
+STATED = re.compile(r"^(?:So (?:the .*: )?|Yes, |No, (?:.*: )?)(\w+)\.$", re.MULTILINE)
 BOXED = re.compile(r"The answer is \\boxed\{(\w+)\}\.<\|im_end\|>\n$")
 
 
@@ -247,22 +246,18 @@ def test_probes_ask_development_questions(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_lookups_are_right() -> None:
-    """The choices are said again with the name first, then the letter of each name; only what is not given weighs."""
+    """The letter of a name is the one that stands before it, and the choices up to it are listed on the way."""
     found = Counter()
     for seed in range(20):
         whole = lookup(Random(seed))
-        shown = text(whole).partition("<think>\n")[2]
-        blocks = re.findall(r"(\(A\) .*)\n(Choices: .*\.)\n((?:So \w+ [A-D]\.\n)+)", shown)
-        assert "".join(f"{listed}\n{named}\n{asked}" for listed, named, asked in blocks) == shown
-        weighed = [each.text for each in whole if each.weight]
-        for listed, named, asked in blocks:
+        shown = text(whole)
+        for listed, asked in re.findall(r"(\(A\) .*)\n((?:So \w+: .*: [A-D]\.\n)+)", shown):
             letters = {name: letter for letter, name in re.findall(r"\(([A-D])\) (\w+)", listed)}
-            assert dict(re.findall(r"(\w+) ([A-D])[,.]", named)) == letters
-            said = dict(re.findall(r"So (\w+) ([A-D])\.", asked))
+            said = dict(re.findall(r"So (\w+): .*: ([A-D])", asked))
             assert said == letters
-            assert weighed[: len(said) + 1] == [f"{named}\n", *(f" {letter}" for letter in said.values())]
-            del weighed[: len(said) + 1]
+            assert all(f") {name}: {letter}." in asked for name, letter in said.items())
             found.update(said.values())
+        assert all(re.fullmatch(r"( \([A-D]\) \w+,?)+: [A-D]", each.text) for each in whole if each.weight)
     assert min(found.values()) > 50
 
 
@@ -280,17 +275,17 @@ def test_clauses_say_what_they_mean() -> None:
 
 
 def test_walks_follow_from_the_pairs() -> None:
-    """The pairs are given without weight; the orders weigh, and the last one has all names in the only order that the
-    pairs allow; so does the result, which is one of the choices."""
+    """The pairs are given without weight, both ways; the walk has all names in an order that they allow."""
     for seed in range(40):
         whole = walk(Random(seed))
         shown = text(whole).partition("<think>\n")[2]
-        lines = re.findall(r"^\d\. (\w+) ?(\w*), so (.*)\.$", shown, re.MULTILINE)
-        pairs = [(first, second) for first, second, _ in lines if second]
-        order = lines[-1][2].split(" ")
-        assert set(pairs) == set(pairwise(order))
-        assert all(first == "known" for first, second, _ in lines if not second)
-        named, result = re.findall(r"^(?:Choices: |So the .* is )(.*)\.$", shown, re.MULTILINE)
-        assert result in named.split(", ")
-        weighed = [each.text.strip(" .\n") for each in whole if each.weight]
-        assert weighed == [*(grown for *_, grown in lines), result]
+        pairs = re.findall(r"^(\w+) > (\w+), (\w+) < (\w+)\.$", shown, re.MULTILINE)
+        assert all((greater, lesser) == (back, front) for greater, lesser, front, back in pairs)
+        walked = next(line for line in shown.splitlines()[::-1] if line.startswith(("Up: ", "Down: ")))
+        names = re.findall(r"(\w+)(?= [<>]|\.$)", re.sub(r" \w+ or \w+:", "", walked))
+        order = names if walked.startswith("Down") else names[::-1]
+        assert {name for pair in pairs for name in pair} == set(order)
+        assert all(order.index(greater) < order.index(lesser) for greater, lesser, *_ in pairs)
+        assert re.search(r"So the .*: [A-D]\.\n$", shown)
+        weighed = "".join(each.text for each in whole if each.weight)
+        assert len(weighed) < len(shown) / 2 + len(walked)

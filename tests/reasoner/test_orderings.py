@@ -10,7 +10,6 @@ import pytest
 
 from reasoner.examples import CLOSED, Example, answer, prompt, text
 from reasoner.ordering_thoughts import (
-    AGAINST,
     WEIGHTS,
     Slip,
     Where,
@@ -19,7 +18,6 @@ from reasoner.ordering_thoughts import (
     cut_example,
     example,
     first_pass,
-    followed,
     reading_probe,
     thought,
 )
@@ -34,7 +32,6 @@ from reasoner.orderings import (
     Puzzle,
     draw,
     final_letter,
-    rising,
     step_ok,
     verify,
 )
@@ -56,7 +53,7 @@ SENTENCES = (
 )
 PLACES = {"": 0, "second ": 1, "third ": 2}
 PUZZLES = [draw(random.Random(seed), bin_) for bin_ in BINS for seed in range(12)]
-WHERES: tuple[Where, ...] = ("clue", "end", "letter", "name")
+WHERES: tuple[Where, ...] = ("clue", "start", "walk", "letter", "name")
 
 # Luck that picks the first, a middle and the last step or word.
 LUCKS = (0.0, 0.5, 0.999)
@@ -67,19 +64,18 @@ MIA = Puzzle(
     bin="o2",
     order=("Zoe", "Mia", "Tom", "Ana"),
     clues=tuple(
-        Clue(*pair, "{x} is {comparative} than {y}.", True) for pair in [("Mia", "Tom"), ("Zoe", "Mia"), ("Tom", "Ana")]
+        Clue(*pair, "{x} is {comparative} than {y}.", True) for pair in [("Mia", "Tom"), ("Tom", "Ana"), ("Zoe", "Mia")]
     ),
     choices=("Tom", "Zoe", "Mia", "Ana"),
     place=1,
     phrase="second oldest",
-    sentences=("Mia is older than Tom.", "Zoe is older than Mia.", "Of Tom and Ana, Ana is the younger one."),
-    ends=("oldest", "youngest"),
+    sentences=("Mia is older than Tom.", "Tom is older than Ana.", "Zoe is older than Mia."),
 )
-# With Zoe > Tom said when Zoe, Mia and Tom are known.
+# Zoe > Mia > Tom > Ana as well, with the implied Zoe > Tom said first.
 IMPLIED = replace(
     MIA,
-    clues=(*MIA.clues[:2], replace(MIA.clues[0], greater="Zoe"), MIA.clues[2]),
-    sentences=(*MIA.sentences[:2], "Zoe is older than Tom.", MIA.sentences[2]),
+    clues=(replace(MIA.clues[0], greater="Zoe"), *MIA.clues),
+    sentences=("Zoe is older than Tom.", *MIA.sentences),
 )
 
 
@@ -141,30 +137,6 @@ def test_bins_differ_as_documented() -> None:
         assert {puzzle.answer for puzzle in drawn} == set("ABCD"[: min(4, level.people)])
 
 
-@pytest.mark.parametrize("bin_", BINS)
-def test_clues_connect(bin_: str) -> None:
-    """Each clue after the first adds one name at the top or the bottom of what is known, or has two known names with
-    one between them; where the order is not followed, names are added at both ends."""
-    tops = set()
-    for seed in range(60):
-        puzzle = draw(random.Random(seed), bin_)
-        place = {name: i for i, name in enumerate(puzzle.order)}
-        top, bottom = (place[name] for name in (puzzle.clues[0].greater, puzzle.clues[0].lesser))
-        assert bottom == top + 1
-        for clue in puzzle.clues[1:]:
-            pair = (place[clue.greater], place[clue.lesser])
-            if pair == (top - 1, top):
-                top -= 1
-            elif pair == (bottom, bottom + 1):
-                bottom += 1
-            else:
-                assert pair[1] == pair[0] + 2
-                assert top <= pair[0] < pair[1] <= bottom
-        assert (top, bottom) == (0, len(puzzle.order) - 1)
-        tops.add(place[puzzle.clues[0].greater])
-    assert tops == set(range(len(puzzle.order) - 1))
-
-
 def test_same_seed_same_puzzle_and_thought() -> None:
     """A seed gives one puzzle and one example; another seed another."""
     made = [[example(draw(rng, "o5"), rng) for rng in map(random.Random, (seed, seed))] for seed in range(5)]
@@ -199,119 +171,60 @@ def test_keys_are_plenty(bin_: str) -> None:
     assert len({draw(rng, bin_).key() for _ in range(400)}) > 150
 
 
-def test_thought_extends_the_order() -> None:
+def test_thought_climbs_and_walks() -> None:
     """The documented form, word by word, with one checking pass."""
-    words = text(thought(MIA, random.Random(2), checks=1, slips=False))
+    words = "".join(segment.text for segment in thought(MIA, random.Random(2), checks=1, slips=False))
     opening = next(line for line in words.splitlines() if line in CHECKS)
     assert words.splitlines() == [
-        "The oldest first.",
-        "1. Mia is older than Tom: Mia Tom, so Mia Tom.",
-        "2. Zoe is older than Mia: Zoe Mia, so Zoe Mia Tom.",
-        "3. Of Tom and Ana, Ana is the younger one: Tom Ana, so Zoe Mia Tom Ana.",
-        "Choices: Tom A, Zoe B, Mia C, Ana D.",
-        "So the second oldest is Mia C.",
+        "1. Mia is older than Tom: Mia > Tom, Tom < Mia.",
+        "2. Tom is older than Ana: Tom > Ana, Ana < Tom.",
+        "3. Zoe is older than Mia: Zoe > Mia, Mia < Zoe.",
+        "Up: Mia < Zoe.",
+        "Down: Zoe > Mia > Tom > Ana.",
+        "So the second oldest is Mia: (A) Tom, (B) Zoe, (C) Mia: C.",
         opening,
-        "1. Mia Tom ok.",
-        "2. Zoe Mia ok.",
-        "3. Tom Ana ok.",
+        "1. Mia > Tom ok.",
+        "2. Tom > Ana ok.",
+        "3. Zoe > Mia ok.",
         "Yes, C.",
     ]
 
 
-def drafted(puzzle: Puzzle, *, up: bool = False, slip: Slip | None = None) -> str:
+def drafted(puzzle: Puzzle, *, rising: bool = False, slip: Slip | None = None) -> str:
     """A first pass as text, slips in square brackets."""
-    pieces = first_pass(puzzle, up, slip).pieces
+    pieces = first_pass(puzzle, rising, slip).pieces
     return "".join(f"[{words}]" if role == "slip" else words for words, role in pieces)
 
 
 def test_thought_may_go_the_other_way_round() -> None:
-    """A rising thought says so, turns every pair and order, and finds the same."""
-    assert drafted(MIA, up=True).splitlines() == [
-        "The youngest first.",
-        "1. Mia is older than Tom: Tom Mia, so Tom Mia.",
-        "2. Zoe is older than Mia: Mia Zoe, so Tom Mia Zoe.",
-        "3. Of Tom and Ana, Ana is the younger one: Ana Tom, so Ana Tom Mia Zoe.",
-        "Choices: Tom A, Zoe B, Mia C, Ana D.",
-        "So the second oldest is Mia C.",
-    ]
+    """A rising thought goes down first and then up, and finds the same."""
+    result = "So the second oldest is Mia: (A) Tom, (B) Zoe, (C) Mia: C."
+    lines = ["Down: Mia > Tom > Ana.", "Up: Ana < Tom < Mia < Zoe.", result]
+    assert drafted(replace(MIA, clues=(MIA.clues[2], *MIA.clues[:2])), rising=True).splitlines()[3:] == lines
 
 
-def test_thoughts_mostly_begin_where_the_question_asks() -> None:
-    """At the least if it asks for one of the last; a share begins at the other end."""
-    rng = random.Random(4)
-    against = [
-        rising(text(thought(puzzle, rng)), puzzle) != (puzzle.place < 0) for puzzle in PUZZLES for _ in range(10)
-    ]
-    assert sum(against) / len(against) == pytest.approx(AGAINST, abs=0.05)
-
-
-def test_implied_clues_name_no_pair() -> None:
-    """Two who are known leave the order as it is, and do not stand side by side: that would lead astray."""
-    for up, order in ((False, "Zoe Mia Tom"), (True, "Tom Mia Zoe")):
-        assert f"3. Zoe is older than Tom: known, so {order}.\n4. " in drafted(IMPLIED, up=up)
-    assert step_ok(drafted(IMPLIED), IMPLIED) == [True] * 7
-
-
-def induced(order: str, before: str) -> str:
-    """The order with each name after the first from the text: what followed that name when it was last followed by a
-    name or by the end of an order; nothing followed it: the end."""
-    words = [order.partition(" ")[0]]
-    while len(words) < 20:
-        last = re.findall(rf"\b{words[-1]}( [A-Z][a-z]+\b|\.\n)", f"{before} {' '.join(words[:-1])}")
-        if not last or last[-1] == ".\n":
-            break
-        words.append(last[-1].strip())
-    return " ".join(words)
-
-
-def test_orders_follow_by_plain_induction() -> None:
-    """Every order of a first pass, its first name given, is what followed each name last, also where a slip is taken
-    back at once; the first name is the one after the last " so", or the first of the pair."""
-    rng, checked = random.Random(6), 0
-    for puzzle in (puzzle for puzzle in PUZZLES if puzzle.order[0] not in COLOURS):
-        for where in (None, "clue", "end"):
-            slip = Slip(where, rng.random(), 0.0, later=False) if where else None
-            top, before = "", ""
-            for line in drafted(puzzle, up=rng.random() < 0.5, slip=slip).splitlines(keepends=True):
-                shown = re.sub(r"[][]", "", line)
-                head, _, rest = shown.strip(".\n").partition(", so")
-                if rest:
-                    order = rest.rpartition(", wait,")[2].strip()
-                    assert induced(order, before + shown[: shown.rindex(order)]) == order
-                    top, old = order.partition(" ")[0], top
-                    assert top in (old, head.split(" ")[-2])
-                    checked += 1
-                before += shown
-    assert checked > 500
-
-
-def test_pairs_extend_orders() -> None:
-    """At either end, or not at all; a pair that fits neither cuts what it does not continue."""
-    order = ["Zoe", "Mia", "Tom"]
-    assert followed([], ("Zoe", "Mia")) == ["Zoe", "Mia"]
-    assert followed(order, ("Tom", "Ana")) == [*order, "Ana"]
-    assert followed(order, ("Ana", "Zoe")) == ["Ana", *order]
-    assert followed(order, ("Zoe", "Tom")) == followed(order, ("Tom", "Zoe")) == order
-    assert followed(order, ("Zoe", "Ana")) == ["Zoe", "Ana"]
-    assert followed(order, ("Ana", "Tom")) == ["Ana", "Tom"]
-    assert followed(order, ("Ana", "Ben")) == ["Ana", "Ben"]
+def test_implied_clues_are_weighed() -> None:
+    """Where two may come next, both are named in the order of the clues, and the nearer one follows."""
+    down = drafted(IMPLIED)
+    assert "Up: Zoe.\nDown: Zoe > Tom or Mia: Mia > Tom > Ana.\n" in down
+    assert "Up: Ana < Tom < Zoe or Mia: Mia < Zoe.\n" in drafted(IMPLIED, rising=True)
+    assert step_ok(down, IMPLIED) == [True] * 9
 
 
 @pytest.mark.parametrize(
     ("slip", "expected"),
     [
-        (Slip("clue", 0.5, 0.0, later=False), "older than Mia:[ Mia], wait, Zoe Mia, so Zoe Mia Tom.\n"),
+        (Slip("clue", 0.5, 0.0, later=False), "2. Tom is older than Ana:[ Ana > Tom], wait, Tom > Ana, Ana < Tom.\n"),
+        (Slip("start", 0.0, 0.999, later=False), "Up: Mia[ < Ana], wait, Mia < Zoe.\n"),
         (
-            Slip("clue", 0.5, 0.0, later=True),
-            "older than Mia:[ Mia Zoe], so Mia Zoe.\n3. Of Tom and Ana, Ana is the younger one: Tom Ana, so Tom Ana.\n",
+            Slip("start", 0.0, 0.0, later=True),
+            "Up: Mia[.\n]Down: Mia > Tom > Ana.\nSo the second oldest is Tom: (A) Tom: A.",
         ),
-        (Slip("clue", 0.0, 0.0, later=True), "1. Mia is older than Tom:[ Tom Mia], so Tom Mia.\n2. Zoe"),
-        (Slip("end", 0.0, 0.0, later=False), "Zoe Mia, so[ Mia], wait, Zoe Mia Tom.\n"),
-        (Slip("end", 0.0, 0.0, later=True), "Zoe Mia, so[ Mia Tom Zoe].\n3. Of Tom"),
-        (Slip("end", 0.999, 0.0, later=False), "Tom Ana, so[ Ana], wait, Zoe Mia Tom Ana.\n"),
-        (Slip("end", 0.999, 0.0, later=True), "so[ Ana Zoe Mia Tom].\n"),
-        (Slip("letter", 0.0, 0.0, later=False), "So the second oldest is Mia[ A], wait, Mia C.\n"),
-        (Slip("name", 0.0, 0.5, later=True), "So the second oldest is[ Zoe B].\n"),
+        (Slip("walk", 0.5, 0.0, later=False), "Down: Zoe > Mia[ > Zoe], wait, Mia > Tom > Ana.\n"),
+        (Slip("walk", 0.0, 0.0, later=True), "Down: Zoe[ > Tom] > Ana.\nSo the second oldest is Tom: (A) Tom: A.\n"),
+        (Slip("walk", 0.999, 0.0, later=True), "Down: Zoe > Mia > Tom[.\n]So the second oldest is Mia: (A)"),
+        (Slip("letter", 0.0, 0.0, later=False), "is Mia:[ (A) Tom: A], wait, Mia: (A) Tom, (B) Zoe, (C) Mia: C.\n"),
+        (Slip("name", 0.0, 0.5, later=True), "So the second oldest is[ Zoe: (A) Tom, (B) Zoe: B].\n"),
     ],
 )
 def test_slips_are_marked_and_followed(slip: Slip, expected: str) -> None:
@@ -320,44 +233,32 @@ def test_slips_are_marked_and_followed(slip: Slip, expected: str) -> None:
 
 
 def test_checks_find_what_is_missing_or_turned() -> None:
-    """A check says which name the order lacks or which pair it turns, builds it again and corrects the letter."""
-    draft = first_pass(MIA, False, Slip("clue", 0.5, 0.0, later=True))
-    assert draft.order == ["Tom", "Ana"]
-    draft = first_pass(replace(IMPLIED, place=2, choices=("Tom", "Zoe", "Mia", "Ana"), answer="A"), False)
-    draft.order, draft.choice = ["Zoe", "Tom", "Ana"], "D"
+    """A check says which name the order lacks or which pair it turns, walks again and corrects the letter."""
+    draft = first_pass(MIA, False, Slip("start", 0.0, 0.0, later=True))
     draft.check("Again.")
-    words = "".join(words for words, _ in draft.pieces).partition("Again.\n")[2]
-    assert words.splitlines() == [
-        "1. Mia Tom, no Mia.",
-        "2. Zoe Mia, no Mia.",
-        "3. Zoe Tom ok.",
-        "4. Tom Ana ok.",
-        "1. Mia Tom, so Mia Tom.",
-        "2. Zoe Mia, so Zoe Mia Tom.",
-        "3. known, so Zoe Mia Tom.",
-        "4. Tom Ana, so Zoe Mia Tom Ana.",
-        "No, Tom A.",
-    ]
-    turned = first_pass(MIA, False, Slip("end", 0.999, 0.0, later=True))
+    words = "".join(words for words, _ in draft.pieces)
+    assert "3. Zoe > Mia, no Zoe.\nUp: Mia < Zoe.\nDown: Zoe > Mia > Tom > Ana.\nNo, Mia: (A)" in words
+    turned = first_pass(IMPLIED, False, Slip("clue", 0.5, 0.0, later=True))
+    assert turned.pairs[2] == ("Ana", "Tom")
+    turned.chain = ["Zoe", "Mia", "Ana", "Tom"]
     turned.check("Again.")
-    assert "3. Tom Ana, not Ana Tom.\n1. Mia Tom, so" in "".join(words for words, _ in turned.pieces)
+    assert "3. Tom > Ana, not Ana > Tom.\n" in "".join(words for words, _ in turned.pieces)
 
 
 @pytest.mark.parametrize("where", WHERES)
 @pytest.mark.parametrize("later", [False, True])
 def test_every_slip_is_repaired(where: Where, later: bool) -> None:
-    """Whatever the slip, its place and the direction: the result is right at once or after one check."""
+    """Whatever the slip, its step and the way round: the result is right at once or after one check."""
     slips = [Slip(where, at, which, later) for at in LUCKS for which in LUCKS]
     for puzzle in PUZZLES[::7]:
         for slip in slips:
-            up = slip.at == slip.which
-            draft, order = first_pass(puzzle, up, slip), list(puzzle.order[::-1] if up else puzzle.order)
-            assert (draft.choice == puzzle.answer and draft.order == order) or later
-            assert any(role == "slip" for _, role in draft.pieces)
-            draft.check("Again.")
-            assert (draft.choice, draft.order) == (puzzle.answer, order)
-            announced, *claims = (words for words, role in draft.pieces if role in ("plain", "clue"))
-            assert all(step_ok(announced + ".".join(claims), puzzle))
+            draft = first_pass(puzzle, slip.at == slip.which, slip)
+            assert later or draft.choice == puzzle.answer
+            assert later or draft.chain == list(puzzle.order)
+            draft.check("Again.", rising=slip.at > slip.which)
+            assert (draft.choice, draft.chain) == (puzzle.answer, list(puzzle.order))
+            claims = step_ok("".join(words for words, role in draft.pieces if role == "clue"), puzzle)
+            assert all(claims)
 
 
 def test_examples_end_right_and_a_third_slips() -> None:
@@ -387,7 +288,7 @@ def test_number_of_checks(checks: int | None) -> None:
         slipping, right = thought(puzzle, rng, checks), thought(puzzle, rng, checks, slips=False)
         for words in (text(slipping), text(right)):
             passes.add(sum(line in CHECKS for line in words.splitlines()))
-            assert re.search(rf"( is \w+ |wait, \w+ |Yes, |No, \w+ ){puzzle.answer}\.\n$", words)
+            assert re.search(rf"(: |Yes, |No, ){puzzle.answer}\.\n$", words)
         assert [segment.weight for segment in right] == [1.0, WEIGHTS["choice"], 1.0]
         assert all(step_ok(text(right), puzzle))
     assert passes == ({0, 1, 2, 3} if checks is None else {checks})
@@ -404,16 +305,16 @@ def test_cut_examples_weigh_the_answer_alone() -> None:
         assert kept == "" or kept.endswith(".\n")
         lengths.append(kept.count("\n"))
     assert min(lengths) == 0
-    assert max(lengths) > 20
+    assert max(lengths) > 12
 
 
 def test_probes_weigh_one_skill_each() -> None:
-    """Each probe is the same right example; the pairs named, the orders, or the result have weight."""
+    """Each probe is the same right example; the clues read, the ways walked, or the result have weight."""
     probes: list[Example] = [probe(MIA) for probe in (reading_probe, chain_probe, choice_probe)]
     assert [[segment.text for segment in probe if segment.weight] for probe in probes] == [
-        [" Mia Tom", " Zoe Mia", " Tom Ana"],
-        [" Mia Tom.\n", " Zoe Mia Tom.\n", " Zoe Mia Tom Ana.\n"],
-        [" Mia C"],
+        [" Mia > Tom", " Tom > Ana", " Zoe > Mia"],
+        [" Mia < Zoe.\n", " Zoe > Mia > Tom > Ana.\n"],
+        [" Mia: (A) Tom, (B) Zoe, (C) Mia: C"],
     ]
     assert len({text(probe) for probe in probes}) == 1
     assert verify(text(probes[0]), MIA)
@@ -450,18 +351,16 @@ def test_final_letter(reply: str, letter: str | None) -> None:
 @pytest.mark.parametrize(
     ("words", "claims"),
     [
-        ("1. Mia Tom.\n2. Ana Tom, wait, Tom Ana.\n", [True, False, True]),
-        ("2. Zoe is older than Mia: Zoe Mia, so Zoe Mia Tom.\n", [True, True]),
-        ("The oldest first.\n1. Tom Mia Zoe. Zoe Tom Mia.", [False, False]),
-        ("The youngest first.\n1. Tom Mia Zoe. Zoe Tom Mia.", [True, False]),
-        ("2. Tom Ana, not Ana Tom.\n", [True]),
-        ("3. Zoe Mia, no Zoe.\n", [True]),
-        ("Mia Bob. Mia Mia. Zoe Ana", [False, False, True]),
-        ("3. Of Tom and Ana, Ana is the younger one: known", []),
-        ("Choices: Tom A, Zoe B.\nSo the second oldest is Mia C.", []),
+        ("1. Mia > Tom.\n2. Ana > Tom, wait, Tom > Ana.\n", [True, False, True]),
+        ("Up: Tom < Mia < Zoe.\nDown: Zoe > Tom > Mia.", [True, False]),
+        ("2. Tom > Ana, not Ana > Tom.\n", [True]),
+        ("3. Zoe > Mia, no Zoe.\n", [True]),
+        ("Down: Zoe > Tom or Mia: Mia > Tom > Ana.", [True]),
+        ("Down: Zoe > Tom or Mia: Tom > Mia.", [False]),
+        ("Mia > Bob. Mia > Mia. Zoe > Ana", [False, False, True]),
+        ("So the second oldest is Mia: C.", []),
     ],
 )
 def test_step_ok(words: str, claims: list[bool]) -> None:
-    """Each row of names is judged by the true order, in the direction announced; what a check rejects is no claim, and
-    unknown names are wrong."""
+    """Each chain is judged by the true order; rejected pairs are no claims, and unknown names are wrong."""
     assert step_ok(words, MIA) == claims

@@ -70,7 +70,7 @@ def test_a_clue_turned_round_is_found() -> None:
     """A step that is not true of the puzzle."""
     question = next(iter(selected("development", {"o3": 1}).values()))
     first, second, *_ = question.origin.order
-    assert sound_lines(f"1. x: {first} {second}.\n2. x: {second} {first}.\n3. y.\n", question) == 1
+    assert sound_lines(f"1. x: {first} > {second}.\n2. x: {second} > {first}.\n3. y.\n", question) == 1
 
 
 def test_what_cannot_be_seen_is_no_fault() -> None:

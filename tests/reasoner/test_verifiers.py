@@ -23,11 +23,11 @@ def test_worked_solutions_are_perfect(question: Question) -> None:
 
 
 def test_a_wrong_step_costs_its_share() -> None:
-    """One wrong of four equations; one wrong of two pairs; a text without steps has no credit."""
+    """One wrong of four equations; one wrong of two chains; a text without steps has no credit."""
     assert step_score("1+1=2, 2+2=5, 2*3=6, 8/2=4", LEDGER) == 0.75
     puzzle = next(question for question in QUESTIONS if question.task == "ordering")
     first, second, *_ = puzzle.origin.order
-    assert step_score(f"1. {first} {second}.\n2. {second} {first}.\n", puzzle) == 0.5
+    assert step_score(f"1. {first} > {second}.\n2. {second} > {first}.\n", puzzle) == 0.5
     assert step_score("So 12.", LEDGER) == answer_score("So 12.", LEDGER) == 0.0
 
 

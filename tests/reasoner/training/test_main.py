@@ -98,7 +98,7 @@ def test_recipes_are_listed_in_order(book: ToyBook, capsys) -> None:
 def test_tokeniser_needs_enough_text(book: ToyBook, tmp_path, capsys) -> None:
     """The toy's text is too poor for 1,024 entries, and the command says so."""
     assert main(["tokenizer", str(tmp_path / "full.json")], book) == 1
-    assert "not 1024" in capsys.readouterr().err
+    assert "not 2048" in capsys.readouterr().err
 
 
 def test_export_writes_every_form(book: ToyBook, tmp_path) -> None:

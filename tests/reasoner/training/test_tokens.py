@@ -35,7 +35,7 @@ def test_decoding_gives_the_text_back(tokenizer) -> None:
 
 def test_too_little_text_is_refused() -> None:
     """A tokeniser smaller than asked for would not fit the model."""
-    with pytest.raises(ValueError, match="not 1024"):
+    with pytest.raises(ValueError, match="not 2048"):
         tokens.train(["one line"])
 
 
