@@ -33,6 +33,8 @@ EVERYTHING = Mixture(
     bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
     checks=(0.38, 0.36, 0.18, 0.08),
 )
+WORDY = replace(EVERYTHING, stories=0.64, ledgers=0.22)
+"""What a grown model has left to learn is wording."""
 EASY = replace(
     EVERYTHING,
     stories=0.28,
@@ -71,7 +73,7 @@ def recipes() -> Mapping[str, Recipe]:
         Recipe(
             "reasoner-large",
             LARGE,
-            (Stage("everything", EVERYTHING, 14_000_000, lr=0.008, embedding_lr=0.0015, decay=0.7),),
+            (Stage("everything", WORDY, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
             probes,
             grown_from="reasoner-small",
         ),
