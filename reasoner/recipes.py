@@ -15,7 +15,7 @@ TEXTS = 6000
 """Examples from which the tokeniser's merges come."""
 TINY = Shape(vocab=2048, width=96, layers=3, heads=3, kv_heads=1, ff=256, context=1280)
 SMALL = Shape(vocab=2048, width=128, layers=4, heads=4, kv_heads=2, ff=352, context=1280)
-LARGE = Shape(vocab=2048, width=256, layers=6, heads=8, kv_heads=4, ff=576, context=1280)
+LARGE = Shape(vocab=2048, width=256, layers=5, heads=8, kv_heads=4, ff=704, context=1280)
 SPOTTER = replace(SMALL, layers=6)
 """Two layers to compare what the others expect with what there is."""
 JUDGE = replace(SPOTTER, layers=8)
