@@ -36,9 +36,9 @@ BINS: Mapping[Task, tuple[str, ...]] = MappingProxyType(
 OWNERS: Mapping[str, Task] = MappingProxyType({bin_: family for family, bins in BINS.items() for bin_ in bins})
 """The family of every bin."""
 STANDARD: Mapping[str, int] = MappingProxyType(
-    dict(zip(BINS["ledger"], (10, 14, 18, 22, 24, 24, 18, 28, 28), strict=True))
-    | dict(zip(BINS["story"], (8, 14, 20, 22, 22, 16), strict=True))
-    | dict(zip(BINS["ordering"], (8, 16, 20, 22, 20, 16), strict=True))
+    dict(zip(BINS["ledger"], (8, 10, 14, 18, 18, 18, 14, 21, 21), strict=True))
+    | dict(zip(BINS["story"], (8, 12, 16, 16, 16, 10), strict=True))
+    | dict(zip(BINS["ordering"], (8, 12, 14, 16, 14, 10), strict=True))
 )
 """How many of each bin to report on: the steep middle well covered, an eighth hopeless (ledgers of bins 8 and 9)."""
 NEWCOMERS = Path(__file__).with_name("newcomer.jsonl")
