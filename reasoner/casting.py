@@ -19,6 +19,8 @@ GROUPS: Mapping[str, int] = {
     "common": 38, "food": 18, "baked": 6, "made": 6, "fragile": 6, "animals": 6,
     "flowers": 8, "fish": 5, "balloons": 4, "candles": 3,
 }  # fmt: skip
+EVERYDAY: Mapping[str, int] = {**GROUPS, "common": 40, "food": 50, "baked": 14}
+"""In the words that people use most, much is eaten."""
 FEMALE = ("mom", "sister", "aunt", "mother", "grandmother")
 MALE = ("brother", "dad", "uncle", "grandfather")
 PEOPLE = ("we", "I", "crew", "person", "person", "person", "person")
@@ -34,7 +36,8 @@ def cast(voice: Voice, *, people: bool = False) -> None:
     elif kind == "creature":
         voice.group, voice.item = "creature", voice.word("nuts")
     else:
-        voice.group = dice.choices(list(GROUPS), list(GROUPS.values()))[0]
+        groups = EVERYDAY if voice.everyday else GROUPS
+        voice.group = dice.choices(list(groups), list(groups.values()))[0]
         voice.item = _item(voice)
 
 

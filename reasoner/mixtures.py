@@ -35,10 +35,10 @@ READING_LEVELS: Mapping[int, task.Level] = {
 class Mixture:
     """A source of examples. Shares need not add up to one.
 
-    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `steps`: how often a story
-    has so many; `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how often a
-    thought has 0, 1, 2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether thoughts may
-    slip.
+    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `everyday`: of the stories,
+    those in the words that people use most; `steps`: how often a story has so many; `levels`: how often a ledger is of
+    each level, `bins` a puzzle of each bin; `checks`: how often a thought has 0, 1, 2, 3 checks; `reading`: large
+    numbers, whose results hardly count; `slips`: whether thoughts may slip.
     """
 
     stories: float
@@ -54,6 +54,7 @@ class Mixture:
     checks: Sequence[float]
     reading: bool = False
     slips: bool = True
+    everyday: float = 0.0
 
     def __call__(self, dice: Random) -> Example:
         """The next example."""
@@ -64,13 +65,20 @@ class Mixture:
             drill: self.drills,
             lookup: self.lookups,
             walk: self.walks,
-            clauses: self.clauses,
+            self._clauses: self.clauses,
         }
         return chosen(dice, kinds)(dice)
 
     def _story(self, dice: Random) -> Example:
-        story = drawn("train", partial(told, steps=chosen(dice, self.steps), reading=self.reading), dice)
+        everyday, steps = self._in_everyday_words(dice), chosen(dice, self.steps)
+        story = drawn("train", partial(told, steps=steps, reading=self.reading, everyday=everyday), dice)
         return self._worked(story.question, story.total, dice)
+
+    def _clauses(self, dice: Random) -> Example:
+        return clauses(dice, everyday=self._in_everyday_words(dice))
+
+    def _in_everyday_words(self, dice: Random) -> bool:
+        return self.everyday > 0 and dice.random() < self.everyday
 
     def _ledger(self, dice: Random) -> Example:
         problem = drawn("train", partial(ledger, level=chosen(dice, self.levels), reading=self.reading), dice)
@@ -114,14 +122,16 @@ def _split(drawn: object) -> Split:
     raise TypeError(f"nothing is known of the splits of {type(drawn).__name__}")
 
 
-def told(dice: Random, *, steps: int, reading: bool = False) -> stories.Story:
+def told(dice: Random, *, steps: int, reading: bool = False, everyday: bool = False) -> stories.Story:
     """A story of so many steps; long ones, and those to learn reading from, have larger numbers."""
     if reading:
         scales = {plots.Scale(40, 99): 3, plots.Scale(70, 150): 2, plots.Scale(400, 999): 2}
         scale = chosen(dice, {**scales, plots.Scale(900, 4000): 3.0})
+    elif everyday:
+        scale = chosen(dice, {plots.Scale(12, 60): 4, plots.Scale(20, 60): 3, plots.Scale(40, 99): 2})
     else:
         scale = chosen(dice, {plots.Scale(20, 60): 2, plots.Scale(40, 99): 4, plots.Scale(70, 150): 1.0 + steps})
-    return stories.draw(dice, steps, scale)
+    return stories.draw(dice, steps, scale, everyday=everyday)
 
 
 def ledger(dice: Random, *, level: int, reading: bool = False) -> task.Problem:
@@ -175,12 +185,12 @@ def walk(dice: Random) -> Example:
     return ordering_thoughts.walk_example(drawn("train", partial(orderings.draw, bin_=bin_), dice), dice)
 
 
-def clauses(dice: Random, count: int = 12) -> Example:
+def clauses(dice: Random, count: int = 12, *, everyday: bool = False) -> Example:
     """Clauses of stories, and what each of them means: only that weighs."""
     found = [Segment(prompt(PRACTICE), 0.0)]
     number = 0
     while number < count:
-        story = drawn("train", partial(told, steps=dice.randint(1, 4)), dice)
+        story = drawn("train", partial(told, steps=dice.randint(1, 4), everyday=everyday), dice)
         for quote, change in zip(story.total.quotes(story.question)[1:], story.total.changes, strict=True):
             if quote:
                 number += 1

@@ -19,9 +19,9 @@ UNMERGED = frozenset({"wanted", "wanted_packs", "late"})
 """Openings whose second sentence is not what happens next."""
 
 
-def narrated(dice: Random, scene: Scene) -> str:
-    """The question of a scene."""
-    voice = Voice(dice)
+def narrated(dice: Random, scene: Scene, *, everyday: bool = False) -> str:
+    """The question of a scene; `everyday`: in the words that people use most."""
+    voice = Voice(dice, everyday=everyday)
     voice.plain = scene.opening != "late" and dice.random() < IN_ONE
     sentences, ask = opened(voice, scene)
     voice.holder = re.sub(r"^an? ", "the ", voice.holder)

@@ -33,8 +33,8 @@ EVERYTHING = Mixture(
     bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
     checks=(0.38, 0.36, 0.18, 0.08),
 )
-WORDY = replace(EVERYTHING, stories=0.64, ledgers=0.22)
-"""What a grown model has left to learn is wording."""
+WORDING = replace(EVERYTHING, stories=0.64, ledgers=0.22, clauses=0.12, everyday=0.6)
+"""What is left to learn in the end is wording, that of newcomers above all."""
 EASY = replace(
     EVERYTHING,
     stories=0.28,
@@ -68,12 +68,19 @@ RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, walks=0.0, clauses=0.0, sli
 def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
     made = (
-        Recipe("reasoner-tiny", TINY, stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000), probes),
-        Recipe("reasoner-small", SMALL, stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000), probes),
+        Recipe(
+            "reasoner-tiny", TINY, stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000, wording=4_000_000), probes
+        ),
+        Recipe(
+            "reasoner-small",
+            SMALL,
+            stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000, wording=8_000_000),
+            probes,
+        ),
         Recipe(
             "reasoner-large",
             LARGE,
-            (Stage("everything", WORDY, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
+            (Stage("wording", WORDING, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
             probes,
             grown_from="reasoner-small",
         ),
@@ -103,12 +110,16 @@ def recipes() -> Mapping[str, Recipe]:
     return {recipe.name: recipe for recipe in made}
 
 
-def stages(*, reading: float, clues: float, sums: float, most: int) -> tuple[Stage, ...]:
-    """Reading first, arithmetic second, everything last, with the rate falling; `most`: tokens of the last one."""
+def stages(*, reading: float, clues: float, sums: float, most: int, wording: int) -> tuple[Stage, ...]:
+    """Reading first, arithmetic second, then everything, and in the end wording, the rate falling in each of the two.
+
+    `most`, `wording`: tokens of those.
+    """
     return (
         Stage("reading", READING, 20_000_000, {"reading": reading, "clues": clues}, 3_000_000, 0.012, 0.0025),
         Stage("sums", EASY, 12_000_000, {"reading": reading, "sums": sums}, 2_500_000, 0.016, 0.003),
         Stage("everything", EVERYTHING, most, lr=0.016, embedding_lr=0.003, decay=0.6),
+        Stage("wording", WORDING, wording, lr=0.008, embedding_lr=0.0015, decay=0.9),
     )
 
 

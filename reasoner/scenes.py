@@ -78,6 +78,8 @@ OPENINGS: Mapping[str, Opening] = {
     "match": Opening(2, kinds=("add", "sub"), rest="none"),
 }
 """The openings. In those of `rest` "add" and "sub" all that follows is told in one list, and no event is left over."""
+EVERYDAY: Mapping[str, int] = {"person": 60, "money": 12, "crowd": 16, "packs": 16, "compared": 12, "which": 6}
+"""Shares of those that people think of first, where a scene is to be an everyday one; the others keep theirs."""
 MOST_LISTED = 4
 """Changes that a list holds."""
 
@@ -96,10 +98,11 @@ class Scene:
     ending: str
 
 
-def drawn(dice: Random, steps: int, scale: Scale) -> Scene | None:
+def drawn(dice: Random, steps: int, scale: Scale, *, everyday: bool = False) -> Scene | None:
     """A scene of so many steps; None if the dice do not find one whose counts stay whole and positive."""
+    more = EVERYDAY if everyday else {}
     fit = {
-        name: opening.share
+        name: more.get(name, opening.share)
         for name, opening in OPENINGS.items()
         if opening.steps + opening.least <= steps
         and (opening.rest != "none" or opening.steps == steps)

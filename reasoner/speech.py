@@ -23,17 +23,25 @@ def phrases() -> Mapping[str, Any]:
     return tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
 
 
+@cache
+def everyday() -> Mapping[str, Any]:
+    """Those of them that people use most."""
+    return tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))
+
+
 class Speech:
     """Who and what one scene is about, and how it is said.
 
     An opening sets `subject` (None where only things act), `pair` (two owners whose things are counted together),
     `item`, `group` (whose verbs apply), `crowd` (how things come and go), `holder` and `where` (where they are),
     `kinds` (how many of each kind there are) `mixed` (whether there are several) and
-    `holdings` (how many each of the pair has, while that is known).
+    `holdings` (how many each of the pair has, while that is known). `everyday`: whether to use the words that people
+    use most, where there are some.
     """
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, dice: Random, *, everyday: bool = False) -> None:
         self.dice = dice
+        self.everyday = everyday
         self.past = dice.random() < PAST
         self.asking_past = self.past and dice.random() < 0.4
         self.plain = False
@@ -54,6 +62,11 @@ class Speech:
     def choice(self, options: Sequence[Any]) -> Any:
         """One of them."""
         return self.dice.choice(options)
+
+    def clauses(self, kind: str, group: str) -> Sequence[str]:
+        """The clauses of a kind (`gain`, `taken` ...) for a group of things."""
+        found: Sequence[str] = (self.everyday and everyday()[kind].get(group)) or phrases()[kind][group]
+        return found
 
     def word(self, name: str) -> Any:
         """One of a list of words."""

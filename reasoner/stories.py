@@ -27,21 +27,24 @@ class Story:
     total: Sum
 
 
-def draw(dice: Random, steps: int, scale: Scale | None = None) -> Story:
-    """A story of so many steps (at least one), here and there as carelessly written as people write."""
-    drawn = planned(dice, steps, scale or Scale())
-    return Story(careless(dice, told(dice, drawn)), drawn.total)
+def draw(dice: Random, steps: int, scale: Scale | None = None, *, everyday: bool = False) -> Story:
+    """A story of so many steps (at least one), here and there as carelessly written as people write.
+
+    `everyday`: a scene, if there is one of so many steps, told in the words that people use most.
+    """
+    drawn = planned(dice, steps, scale or Scale(), everyday=everyday)
+    return Story(careless(dice, told(dice, drawn, everyday=everyday)), drawn.total)
 
 
-def planned(dice: Random, steps: int, scale: Scale) -> Plot | Scene:
+def planned(dice: Random, steps: int, scale: Scale, *, everyday: bool = False) -> Plot | Scene:
     """Its numbers."""
-    scene = scenes.drawn(dice, steps, scale) if dice.random() < SCENES else None
+    scene = scenes.drawn(dice, steps, scale, everyday=everyday) if everyday or dice.random() < SCENES else None
     return scene or plotted(dice, steps, scale)
 
 
-def told(dice: Random, drawn: Plot | Scene) -> str:
+def told(dice: Random, drawn: Plot | Scene, *, everyday: bool = False) -> str:
     """Its words, carefully written."""
-    return narrated(dice, drawn) if isinstance(drawn, Scene) else Teller(dice, drawn).story()
+    return narrated(dice, drawn, everyday=everyday) if isinstance(drawn, Scene) else Teller(dice, drawn).story()
 
 
 def careless(dice: Random, question: str) -> str:

@@ -1,7 +1,6 @@
 """The voice of a scene: its events as clauses, lists and sentences."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reasoner.grammar import Subject, it, they
@@ -14,10 +13,9 @@ COMMON = frozenset({"common", "food", "baked", "made", "flowers", "fragile", "ba
 JOINED = 0.25
 
 
-@cache
-def _bare(kind: str, group: str) -> tuple[str, ...]:
-    """Predicates that end in their object, so that more objects can follow."""
-    return tuple(each for each in phrases()[kind][group] if each.endswith("] {x}") and each.count("[") == 1)
+def _bare(predicates: Iterable[str]) -> list[str]:
+    """Those that end in their object, so that more objects can follow."""
+    return [each for each in predicates if each.endswith("] {x}") and each.count("[") == 1]
 
 
 class Voice(Speech):
@@ -69,14 +67,14 @@ class Voice(Speech):
         bank, sign = phrases(), sign_of(unit)
         if simple(unit) and dice.random() < (0.4 if self.subject else 0.25):
             self.holdings = []
-            own, common = bank["given" if sign == "add" else "taken"], self.group in COMMON
-            fates = bank["come" if sign == "add" else "gone"]
+            do, become = ("given", "come") if sign == "add" else ("taken", "gone")
+            own, common, fates = bank[do], self.group in COMMON, bank[become]
             if dice.random() < 0.35 and (self.group in fates or common):
                 group = self.group if (self.group in fates and dice.random() < 0.8) or not common else "common"
-                return self._fate(dice.choice(fates[group]), unit[0])
+                return self._fate(dice.choice(self.clauses(become, group)), unit[0])
             if self.group in own or common:
                 group = self.group if (self.group in own and dice.random() < 0.7) or not common else "common"
-                return self._of_another(dice.choice(own[group]), unit[0], sign)
+                return self._of_another(dice.choice(self.clauses(do, group)), unit[0], sign)
         if self.pair:
             one = self._acting(unit)
             name = dice.choice(("they", self.main.name)) if one.number == "plural" else one.again
@@ -139,10 +137,10 @@ class Voice(Speech):
         change, bank, dice = unit[0], phrases(), self.dice
         if change.size:
             return self._sized(change, actor)
-        gain = sign_of(unit) == "add"
-        own, common = bank["gain" if gain else "loss"], self.group in COMMON
-        group = self.group if (self.group in own and dice.random() < 0.5) or not common else "common"
-        options = own[group]
+        kind, common = "gain" if sign_of(unit) == "add" else "loss", self.group in COMMON
+        share = 0.85 if self.everyday else 0.5
+        group = self.group if (self.group in bank[kind] and dice.random() < share) or not common else "common"
+        options = self.clauses(kind, group)
         template = dice.choice(options)
         while (not simple(unit) or change.amount == 1) and (" of" in template or " them" in template):
             template = dice.choice(options)
@@ -179,13 +177,12 @@ class Voice(Speech):
             verb = self.say(self.choice(spread["verb"]), actor)
             return f"{who} {verb} {self.with_tails(changes, self._tails(spread['tails'], len(changes)))}"
         group = self.group if self.group in phrases()["gain" if gain else "loss"] else "common"
-        template = self.choice(_bare("gain" if gain else "loss", group))
+        template = self.choice(_bare(self.clauses("gain" if gain else "loss", group)))
         return self.list_of(changes, lambda x, tail: f"{who} {self.say(template, actor, x=x)}{tail}")
 
     def _by_others(self, changes: Sequence[Change], *, gain: bool) -> str:
-        bank = phrases()["given" if gain else "taken"]
-        group = "money" if self.group == "money" else "common"
-        template = self.choice([each for each in bank[group] if "{x} of" not in each])
+        bank = self.clauses("given" if gain else "taken", "money" if self.group == "money" else "common")
+        template = self.choice([each for each in bank if "{x} of" not in each])
         if self.dice.random() < 0.4:
             actor = they(self._raiders()) if self.dice.random() < 0.5 and not gain else it(self.other())
             return self.list_of(changes, lambda x, tail: f"{actor.name} {self.say(template, actor, x=x)}{tail}")
