@@ -35,6 +35,8 @@ EVERYTHING = Mixture(
 )
 WORDING = replace(EVERYTHING, stories=0.64, ledgers=0.22, clauses=0.12, everyday=0.6)
 """What is left to learn in the end is wording, that of newcomers above all."""
+GROWN = replace(WORDING, puzzles=0.24, lookups=0.06)
+"""A grown model has room for orderings too."""
 EASY = replace(
     EVERYTHING,
     stories=0.28,
@@ -80,7 +82,7 @@ def recipes() -> Mapping[str, Recipe]:
         Recipe(
             "reasoner-large",
             LARGE,
-            (Stage("wording", WORDING, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
+            (Stage("wording", GROWN, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
             probes,
             grown_from="reasoner-small",
         ),
