@@ -15,6 +15,11 @@ from reasoner.thoughts import LOSSES, Change
 Unit = tuple[Change, ...]
 PARTS: Mapping[int, str] = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 PAST, WORDS, PRONOUN = 0.4, 0.25, 0.72
+INVENTED = 0.3
+"""Share of everyday names that nobody has: there are more names than a bank can hold."""
+_ONSETS = "b br ch cl d dr f fr g gr h j k l m n p pr qu r s sh st t tr v w y z".split()
+_VOWELS = "a a e e i i o o u ai ee ia ey".split()
+_CODAS = ("", "", "n", "l", "r", "s", "m", "ck", "th", "nd", "x", "tt", "na", "ra", "lia", "son", "ley")
 
 
 @cache
@@ -64,7 +69,7 @@ class Speech:
         return self.dice.choice(options)
 
     def clauses(self, kind: str, group: str) -> Sequence[str]:
-        """The clauses of a kind (`gain`, `taken` ...) for a group of things."""
+        """The clauses of a kind (`gain`, `taken` ...) for a group of things, or the objects that come or go."""
         found: Sequence[str] = (self.everyday and everyday()[kind].get(group)) or phrases()[kind][group]
         return found
 
@@ -83,6 +88,8 @@ class Speech:
 
     def name(self) -> str:
         """A person's name that nobody in the scene has."""
+        if self.everyday and self.dice.random() < INVENTED:
+            return invented(self.dice)
         return str(self._names.pop() if self._names else self.dice.choice(wording()["names"]["she"]))
 
     def person(self) -> Subject:
@@ -91,6 +98,8 @@ class Speech:
         if self.dice.random() < 0.2:
             return (she if female else he)(self.choice(names["roles_she" if female else "roles_he"]))
         name = self.name()
+        if name not in names["she"] and name not in names["he"]:
+            return (she if female else he)(name)
         return she(name) if name in names["she"] else he(name)
 
     def say(self, template: str, actor: Subject | None = None, **fields: str) -> str:
@@ -173,7 +182,7 @@ class Speech:
             return f"{number} more {kind}" if gain and self.dice.random() < 0.5 else f"{number} {kind}"
         if not gain:
             self.kinds = {}
-        return str(self.choice(phrases()["objects"]["more" if gain else "less"])).format(n=number, item=self.item)
+        return str(self.choice(self.clauses("objects", "more" if gain else "less"))).format(n=number, item=self.item)
 
     def _kind(self, amount: int, *, gain: bool) -> str:
         """A kind of which there are enough; empty without one."""
@@ -183,6 +192,12 @@ class Speech:
         kind = str(self.choice(able))
         self.kinds[kind] += amount if gain else -amount
         return kind
+
+
+def invented(dice: Random) -> str:
+    """A name of one or two syllables that nobody may have."""
+    syllables = [dice.choice(_ONSETS) + dice.choice(_VOWELS) for _ in range(dice.choice((1, 1, 2)))]
+    return ("".join(syllables) + dice.choice(_CODAS)).capitalize()
 
 
 def sign_of(unit: Unit) -> str:

@@ -11,6 +11,8 @@ from reasoner.thoughts import Change
 COMMON = frozenset({"common", "food", "baked", "made", "flowers", "fragile", "balloons", "candles"})
 """Groups of things that anybody may buy, lose or give away."""
 JOINED = 0.25
+BOUGHT = 0.5
+"""Share of what is spent in everyday lists that is spent on single things."""
 
 
 def _bare(predicates: Iterable[str]) -> list[str]:
@@ -172,6 +174,8 @@ class Voice(Speech):
             return self._by_others(changes, gain=gain)
         actor = self._acting(*((change,) for change in changes)) if self.pair else self.main
         who = self.say("{who}") if actor.number == "plural" or not self.pair else actor.again
+        if self.everyday and self.group == "money" and not gain and self.dice.random() < BOUGHT:
+            return f"{who} {self._bought(changes, actor)}"
         spread = self._spread(gain=gain)
         if spread and self.dice.random() < 0.45:
             verb = self.say(self.choice(spread["verb"]), actor)
@@ -179,6 +183,12 @@ class Voice(Speech):
         group = self.group if self.group in phrases()["gain" if gain else "loss"] else "common"
         template = self.choice(_bare(self.clauses("gain" if gain else "loss", group)))
         return self.list_of(changes, lambda x, tail: f"{who} {self.say(template, actor, x=x)}{tail}")
+
+    def _bought(self, changes: Sequence[Change], actor: Subject) -> str:
+        """ "buys a hat for 9 dollars and a drink for 3"."""
+        things = self.dice.sample(phrases()["words"]["singles"], len(changes))
+        told = [f"{thing} for {self.thing(change, '')}" for thing, change in zip(things, changes, strict=True)]
+        return f"{self.say('[buy/bought]', actor)} {self.joined_list(told, at_once=True)}"
 
     def _by_others(self, changes: Sequence[Change], *, gain: bool) -> str:
         bank = self.clauses("given" if gain else "taken", "money" if self.group == "money" else "common")
