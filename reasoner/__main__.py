@@ -4,9 +4,10 @@ import argparse
 import importlib
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from reasoner.evaluate import Row, rows, tables
 from reasoner.figures import Line
 from reasoner.judging import judged
 from reasoner.questions import SPLITS
-from reasoner.record import Recording, load, missing, record, save
+from reasoner.record import Recording, load, missing, record, save, weights_of
 from reasoner.samples import Extras
 from reasoner.sets import OWNERS, STANDARD, TASKS, Question, Task, bins_of, selected
 from reasoner.trace import solved
@@ -35,13 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"reasoner: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("reasoner: interrupted; the same command resumes", file=sys.stderr)
+        print(f"reasoner: interrupted{args.interrupted}", file=sys.stderr)
         return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoner", description=__doc__)
+    parser.set_defaults(interrupted="")
     commands = parser.add_subparsers(required=True)
     _add_sample(commands.add_parser("sample", help="record samples of a model to a trace (resumes)"))
     evaluate = commands.add_parser("evaluate", help="figures of a trace, per bin")
@@ -79,7 +81,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=Path, required=True, metavar="TRACE", help="recorded with --texts")
     parser.add_argument("--out", type=Path, metavar="SCORED", help="a copy of the trace with scores, *.jsonl.gz")
     parser.add_argument("--json", action="store_true", help="figures of every row as JSON, more of them")
-    parser.set_defaults(run=_judge, max_tokens=1)
+    parser.set_defaults(run=_judge, max_tokens=1, interrupted="; the same command scores everything again")
 
 
 def _add_engine(parser: argparse.ArgumentParser, what: str) -> None:
@@ -95,7 +97,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     _add_engine(parser, "samples")
     _add_selection(parser)
     parser.add_argument("--samples", type=_positive, default=16, metavar="K", help="samples of each question (16)")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
+    parser.add_argument("--temperature", type=_temperature, default=1.0, metavar="T")
     parser.add_argument("--max-tokens", type=_positive, default=900, metavar="N", help="tokens of one sample (900)")
     parser.add_argument("--confidence", action="store_true", help="record how sure each sample's tokens were")
     parser.add_argument("--steps", action="store_true", help="record the share of right steps of each sample")
@@ -103,13 +105,23 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probed", type=_positive, metavar="P", help="... of the first P samples of a question alone")
     parser.add_argument("--texts", action="store_true", help="record what each sample says, for a judge")
     parser.add_argument("--out", type=Path, required=True, metavar="TRACE", help="where to, *.jsonl.gz")
-    parser.set_defaults(run=_sample)
+    parser.set_defaults(run=_sample, interrupted="; the same command resumes")
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no finite number of at least 0")
     return value
 
 
@@ -166,8 +178,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     _print_figures(_trace(args.trace), as_json=args.json)
 
 
-def _trace(path: Path) -> list[Line]:
-    lines = list(load(path).values())
+def _trace(path: Path, needs: Collection[str] = ()) -> list[Line]:
+    lines = list(load(path, needs).values())
     if not lines:
         raise ValueError(f"no trace in {path}")
     return lines
@@ -178,13 +190,24 @@ def _print_figures(lines: Sequence[Line], *, as_json: bool) -> None:
 
 
 def _judge(args: argparse.Namespace) -> None:
-    lines = _trace(args.samples)
+    lines = _trace(args.samples, ("question", "greedy"))
+    if args.out:
+        _make_room(args.out)
     total = sum(1 + len(line["samples"]) for line in lines)
     with _engine(args, _name(args)) as engine, _progress_bar(total) as bar:
         scored = judged(engine, lines, parallel=args.parallel, on_score=lambda _: bar.update())
     if args.out:
         save(args.out, scored)
     _print_figures(scored, as_json=args.json)
+
+
+def _make_room(out: Path) -> None:
+    """Make the folder of a file that is yet to be written; what would prevent that is told before the work is done."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_dir():
+        raise ValueError(f"--out: {out} is a folder")
+    if not os.access(out.parent, os.W_OK):
+        raise ValueError(f"--out: nothing can be written in {out.parent}")
 
 
 def _jsonable(row: Row) -> Row:
@@ -199,16 +222,19 @@ def _number(value: float) -> float | None:
 def _sample(args: argparse.Namespace) -> None:
     name = _name(args)
     questions = _selected(args)
-    recording = Recording(name, args.temperature, args.samples, args.parallel, _extras(args))
+    extras = _extras(args)
     made: list[Reply] = []
     started = time.monotonic()
-    with _engine(args, name) as engine, _progress_bar(missing(questions, recording, args.out)) as bar:
+    with _engine(args, name) as engine:
+        weights = weights_of(args.model) if args.model else None
+        recording = Recording(name, args.temperature, args.samples, args.parallel, extras, args.max_tokens, weights)
+        with _progress_bar(missing(questions, recording, args.out)) as bar:
 
-        def count(reply: Reply) -> None:
-            made.append(reply)
-            bar.update()
+            def count(reply: Reply) -> None:
+                made.append(reply)
+                bar.update()
 
-        lines = record(engine, questions, recording, args.out, on_sample=count)
+            lines = record(engine, questions, recording, args.out, on_sample=count)
     print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
     print(tables(lines))
 

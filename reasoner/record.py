@@ -1,22 +1,27 @@
 """Records samples to a trace: gzip JSONL, one line per question, for replaying policies without a model.
 
-A line is `{"id", "task", "gold", "question", "bin", "model", "t", "greedy", "samples": [...]}`; a sample (and `greedy`,
-the answer at temperature 0) is `{"answer", "correct", "tokens"}`, and what `reasoner.samples` tells of it if asked for.
-Equal `answer` strings are equal answers; null means that none could be extracted (no vote, wrong). `tokens` are
-generated tokens, thought included. `t`: temperature.
+A line is `{"id", "task", "gold", "question", "bin", "model", "t", "max_tokens", "weights", "greedy",
+"samples": [...]}`; a sample (and `greedy`, the answer at temperature 0) is `{"answer", "correct", "tokens"}`, and what
+`reasoner.samples` tells of it if asked for. Equal `answer` strings are equal answers; null means that none could be
+extracted (no vote, wrong). `tokens` are generated tokens, thought included. `t`: temperature. `max_tokens`: where a
+sample was cut. `weights`: the first 16 hex digits of the sha256 of the model file (64 bits are enough to tell files
+apart), absent of a server behind a URL. Older traces have neither of the two: they can be read, but not added to.
 
 Recording resumes: finished questions wait in `<trace>.partial` until all are there, and a larger run (more questions,
-more samples) continues from a smaller one. The file carries no times: the same lines are the same bytes.
+more samples) continues from a smaller one. A trace holds one model's samples of one split. The file carries no times:
+the same lines are the same bytes.
 """
 
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType, UnionType
 from typing import Any
 
 from reasoner.engines import Engine, Reply
@@ -25,17 +30,33 @@ from reasoner.sets import Question
 
 Line = dict[str, Any]
 
+_Kinds = Mapping[str, type | UnionType]
+_LINE: _Kinds = MappingProxyType(
+    {"id": str, "task": str, "samples": list, "gold": str, "question": str, "bin": int | str, "model": str,
+     "t": int | float, "max_tokens": int, "weights": str, "greedy": dict}
+)  # fmt: skip
+_SAMPLE: _Kinds = MappingProxyType(
+    {"answer": str | None, "correct": bool, "tokens": int, "thought": int, "stated": int | None, "steps": int | float,
+     "confidence": dict | None, "probes": list, "text": str, "sound": int, "judge": int | float | None}
+)  # fmt: skip
+_OF_LINES = ("id", "task", "samples")
+_OF_SAMPLES = ("answer", "correct", "tokens")
+_RESUMED = ("question", "model", "t", "greedy")
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     """What to record: `samples` per question at `temperature`, `parallel` at once; `model` is the name written down;
-    `extras` is what to record beside answers."""
+    `extras` is what to record beside answers. `max_tokens`: at which the engine cuts a sample; `weights`: those of the
+    model file (`weights_of`), None behind a URL."""
 
     model: str
     temperature: float = 1.0
     samples: int = 16
     parallel: int = 8
     extras: Extras = field(default_factory=Extras)
+    max_tokens: int = 900
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +82,12 @@ def record(
 ) -> list[Line]:
     """Record what is missing of `questions` in the trace `out` and return its lines, in the order of `questions`.
 
-    `on_sample` is called once per new sample. ValueError if `out` holds another model, temperature or question set, or
-    other extras; EngineError if the engine fails (what was recorded stays).
+    `on_sample` is called once per new sample. ValueError if `out` is broken, holds another model, temperature, limit of
+    tokens, question set or split, other weights or extras, or does not tell; EngineError if the engine fails (what was
+    recorded stays).
     """
     partial = partial_path(out)
-    lines = {**load(out), **_load_partial(partial)}
+    lines = _begun(out)
     _check(lines, questions, recording)
     partial.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("a", encoding="utf-8") as file:
@@ -82,7 +104,7 @@ def record(
 
 def missing(questions: Mapping[str, Question], recording: Recording, out: Path) -> int:
     """How many samples (greedy ones included) `record` would still have to make."""
-    lines = {**load(out), **_load_partial(partial_path(out))}
+    lines = _begun(out)
     return sum(len(_jobs(id_, lines.get(id_), recording)) for id_ in questions)
 
 
@@ -91,12 +113,69 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def load(path: Path) -> dict[str, Line]:
-    """The lines of a trace by id; nothing if there is no such file."""
+def weights_of(model: Path) -> str:
+    """The first 16 hex digits of the sha256 of a model file. OSError if it cannot be read."""
+    with model.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def split_of_id(id_: str) -> str:
+    """The split of a recorded question, `<split>/<bin>/<number>`; `newcomer/<number>` is held out."""
+    first = id_.partition("/")[0]
+    return "held-out" if first == "newcomer" else first
+
+
+def load(path: Path, needs: Collection[str] = ()) -> dict[str, Line]:
+    """The lines of a trace by id; nothing if there is no such file.
+
+    Every line has an id, a task and samples, each with answer, flag and tokens, and what it `needs` beside. ValueError,
+    naming the file and the line, if one has not, if an id comes twice, and if the file is damaged.
+    """
     if not path.exists():
         return {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return {line["id"]: line for line in map(json.loads, file)}
+    lines: dict[str, Line] = {}
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = _parsed(raw, f"{path}, line {number}", needs)
+                if line["id"] in lines:
+                    raise ValueError(f"{path}, line {number} holds {line['id']} a second time")
+                lines[line["id"]] = line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}, after line {number}: no whole gzip file ({error})") from error
+    return lines
+
+
+def _parsed(raw: bytes, place: str, needs: Collection[str]) -> Line:
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no JSON ({error})") from error
+    _expect(line, _LINE, (*_OF_LINES, *needs), place)
+    samples = [*line["samples"], *([line["greedy"]] if "greedy" in line else [])]
+    for sample in samples:
+        _expect(sample, _SAMPLE, _OF_SAMPLES, f"{place}: a sample")
+    if any("probes" in sample for sample in samples):
+        # What forced answers are compared with.
+        _expect(line, _LINE, ("gold",), place)
+    found: Line = line
+    return found
+
+
+def _expect(found: Any, kinds: _Kinds, needs: Collection[str], place: str) -> None:
+    if fault := _fault(found, kinds, needs):
+        raise ValueError(f"{place} {fault}")
+
+
+def _fault(found: Any, kinds: _Kinds, needs: Collection[str]) -> str | None:
+    if not isinstance(found, dict):
+        return "is no object"
+    absent = next((name for name in needs if name not in found), None)
+    if absent is not None:
+        return f"has no {absent!r}"
+    wrong = next((name for name, kind in kinds.items() if name in found and not isinstance(found[name], kind)), None)
+    return None if wrong is None else f"has a {wrong!r} of the wrong kind"
 
 
 def save(path: Path, lines: list[Line]) -> None:
@@ -112,25 +191,53 @@ def _dump(line: Line) -> str:
     return json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
+def _begun(out: Path) -> dict[str, Line]:
+    """What there is of a trace: those of its lines that an unfinished recording has extended are the latter's."""
+    return {**load(out, _RESUMED), **_load_partial(partial_path(out))}
+
+
 def _load_partial(path: Path) -> dict[str, Line]:
     """Finished questions of an unfinished recording; a last line that was cut by a crash is dropped from the file."""
     if not path.exists():
         return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return {line["id"]: line for line in map(json.loads, whole.splitlines())}
+    # Bytes: a cut may be in the middle of a letter.
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if whole != raw:
+        path.write_bytes(whole)
+    lines = (_parsed(line, f"{path}, line {n}", _RESUMED) for n, line in enumerate(whole.splitlines(), 1))
+    # A question stands here twice if its samples were extended twice: the later line holds the more.
+    return {line["id"]: line for line in lines}
 
 
 def _check(lines: Mapping[str, Line], questions: Mapping[str, Question], recording: Recording) -> None:
     for line in lines.values():
-        if (line["model"], line["t"]) != (recording.model, recording.temperature):
-            raise ValueError(f"the trace holds {line['model']} at temperature {line['t']}: record to another file")
+        _check_origin(line, recording)
         if line["id"] in questions and line["question"] != questions[line["id"]].question:
             raise ValueError(f"the trace asks another question under {line['id']}: record to another file")
         if not _alike(line, recording.extras):
             raise ValueError(f"the trace holds other things of {line['id']} than now asked for: record to another file")
+    splits = sorted({split_of_id(id_) for id_ in (*lines, *questions)})
+    if len(splits) > 1:
+        raise ValueError(f"a trace holds questions of one split, not of {' and '.join(splits)}: record to another file")
+
+
+def _check_origin(line: Line, recording: Recording) -> None:
+    """Whether the line's samples were made as those to be added."""
+    if "max_tokens" not in line:
+        raise ValueError(
+            f"the trace does not tell max_tokens and weights of {line['id']}, so that nothing can be added to it: "
+            "record it anew, or to another file"
+        )
+    asked = {"model": recording.model, "t": recording.temperature}
+    asked |= {"max_tokens": recording.max_tokens, "weights": recording.weights}
+    for name, now in asked.items():
+        if line.get(name) != now:
+            held = line.get(name, "none")
+            raise ValueError(
+                f"the trace holds {line['id']} with {name} {held}, now it is {'none' if now is None else now}: "
+                "record to another file"
+            )
 
 
 def _alike(line: Line, extras: Extras) -> bool:
@@ -178,6 +285,7 @@ def _finished(
 def _line(id_: str, question: Question, recording: Recording, before: Line | None, entries: list[Entry]) -> Line:
     if before is not None:
         return {**before, "samples": [*before["samples"], *entries]}
+    weights = {"weights": recording.weights} if recording.weights else {}
     return {
         "id": id_,
         "task": question.task,
@@ -186,6 +294,8 @@ def _line(id_: str, question: Question, recording: Recording, before: Line | Non
         "bin": int(question.bin) if question.bin.isdigit() else question.bin,
         "model": recording.model,
         "t": recording.temperature,
+        "max_tokens": recording.max_tokens,
+        **weights,
         "greedy": entries[0],
         "samples": entries[1:],
     }

@@ -1,12 +1,19 @@
 """The command line: record, evaluate, list questions, and say what is wrong."""
 
+import gzip
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reasoner.__main__ import main
-from reasoner.record import load
+from reasoner.engines import Piece, Reply
+from reasoner.judge import ASK
+from reasoner.record import load, save, weights_of
+
+command = importlib.import_module("reasoner.__main__")
 
 
 def test_sample_then_evaluate(small_gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +23,8 @@ def test_sample_then_evaluate(small_gguf: Path, tmp_path: Path, capsys: pytest.C
     assert main(["sample", *common, "--per-bin", "2", "--samples", "4", "--parallel", "2"]) == 0
     recorded = capsys.readouterr()
     assert "20 new samples" in recorded.err
-    assert {line["model"] for line in load(out).values()} == {"reasoner-small"}
+    told = {(line["model"], line["max_tokens"], line["weights"]) for line in load(out).values()}
+    assert told == {("reasoner-small", 900, weights_of(small_gguf))}
     assert main(["evaluate", str(out)]) == 0
     assert capsys.readouterr().out == recorded.out
     assert "| 1 | 2 | " in recorded.out
@@ -79,6 +87,25 @@ def test_questions_lists_answers_and_worked_solutions(capsys: pytest.CaptureFixt
     assert worked[-1] == rf"The answer is \boxed{{{json.loads(first)['gold']}}}."
 
 
+ASKED: dict[str, Any] = {
+    "id": "train/1/0000", "task": "ledger", "bin": 1, "question": "Q?", "gold": "7",
+    "greedy": {"answer": "7", "correct": True, "tokens": 9, "text": "So 7."},
+    "samples": [{"answer": "8", "correct": False, "tokens": 9, "text": "So 8."}],
+}  # fmt: skip
+
+
+def broken(folder: Path) -> None:
+    """Traces that cannot be read to their end, one without questions, and a whole one."""
+    save(folder / "asked.jsonl.gz", [ASKED])
+    save(folder / "mute.jsonl.gz", [{key: ASKED[key] for key in ("id", "task", "samples")}])
+    (folder / "cut.jsonl.gz").write_bytes((folder / "asked.jsonl.gz").read_bytes()[:60])
+    (folder / "text.jsonl.gz").write_text(json.dumps(ASKED))
+    (folder / "keys.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
+    (folder / "traces").mkdir()
+    for path in (folder / "list.jsonl.gz", folder / "traces" / "list.jsonl.gz"):
+        path.write_bytes(gzip.compress(b"[]\n"))
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -92,6 +119,14 @@ def test_questions_lists_answers_and_worked_solutions(capsys: pytest.CaptureFixt
             ["sample", "--base-url", "http://localhost:1/v1", "--name", "m", "--bins", "1", "--out", "t.gz"],
             "ConnectError",
         ),
+        (["evaluate", "cut.jsonl.gz"], "cut.jsonl.gz, after line 0: no whole gzip file"),
+        (["evaluate", "text.jsonl.gz"], "text.jsonl.gz, after line 0: no whole gzip file"),
+        (["evaluate", "list.jsonl.gz"], "list.jsonl.gz, line 1 is no object"),
+        (["evaluate", "keys.jsonl.gz"], "keys.jsonl.gz, line 1 has no 'id'"),
+        (["judge", "--model", "m.gguf", "--samples", "mute.jsonl.gz"], "mute.jsonl.gz, line 1 has no 'question'"),
+        (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "."], "--out: . is a folder"),
+        (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "keys.jsonl.gz/s.gz"], "keys.jsonl.gz"),
+        (["card", "--root", "."], "traces/list.jsonl.gz, line 1 is no object"),
     ],
 )
 def test_failures_are_one_line_and_status_1(
@@ -99,6 +134,7 @@ def test_failures_are_one_line_and_status_1(
 ) -> None:
     """What went wrong is said in one line, without a traceback."""
     monkeypatch.chdir(tmp_path)
+    broken(tmp_path)
     assert main(argv) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("reasoner: ")
@@ -120,3 +156,72 @@ def test_wrong_arguments_are_status_2(argv: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(argv)
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("temperature", ["nan", "inf", "-0.5", "warm", "1e999"])
+def test_temperatures_are_finite_and_not_negative(temperature: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused by the parser, which names the option and the value."""
+    argv = ["sample", "--model", "m.gguf", "--out", "t.gz", f"--temperature={temperature}"]
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2
+    assert f"--temperature: {temperature} is no finite number of at least 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def judging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scripted: Any) -> list[str]:
+    """A judge command without its --out, of a whole trace, whose engine says that all is right."""
+    pytest.importorskip("tqdm")
+    save(tmp_path / "asked.jsonl.gz", [ASKED])
+
+    def right(question: str, temperature: float, seed: int) -> Reply:
+        assert question.endswith(ASK)
+        return Reply("Yes", 1, (Piece("Yes", -0.1, (-0.1,), ("Yes",)),))
+
+    monkeypatch.setattr(command, "_engine", lambda args, name: scripted(right))
+    return ["judge", "--model", "m/m.gguf", "--samples", str(tmp_path / "asked.jsonl.gz")]
+
+
+def test_scores_go_where_no_folder_is_yet(judging: list[str], tmp_path: Path) -> None:
+    """The folder of --out is made, as a recording's is."""
+    out = tmp_path / "absent" / "deep" / "scored.jsonl.gz"
+    assert main([*judging, "--out", str(out)]) == 0
+    (scored,) = load(out).values()
+    assert [sample["judge"] for sample in (scored["greedy"], *scored["samples"])] == [1.0, 1.0]
+
+
+def test_the_folder_is_made_before_anything_is_scored(
+    judging: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupt while scoring leaves the folder, no scores, and a true word on what the same command would do."""
+
+    def interrupted(*args: Any, **more: Any) -> None:
+        assert (tmp_path / "absent").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "judged", interrupted)
+    assert main([*judging, "--out", str(tmp_path / "absent" / "scored.jsonl.gz")]) == 130
+    assert list((tmp_path / "absent").iterdir()) == []
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "reasoner: interrupted; the same command scores everything again"
+
+
+@pytest.mark.parametrize(
+    ("argv", "work", "told"),
+    [
+        (["sample", "--model", "m.gguf", "--out", "t.gz"], "_selected", "interrupted; the same command resumes"),
+        (["questions"], "_selected", "interrupted"),
+        (["evaluate", "t.gz"], "load", "interrupted"),
+    ],
+)
+def test_only_a_recording_resumes(
+    argv: list[str], work: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is said after an interrupt is what is true of the command."""
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, work, interrupted)
+    assert main(argv) == 130
+    assert capsys.readouterr().err == f"reasoner: {told}\n"

@@ -1,6 +1,7 @@
 """Recording: the trace format, resuming after anything, and never mixing what does not belong together."""
 
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines import EngineError, Piece, Reply
-from reasoner.record import Recording, load, missing, partial_path, record
+from reasoner.record import Line, Recording, load, missing, partial_path, record, save, split_of_id, weights_of
 from reasoner.samples import Extras
 from reasoner.sets import selected
 from sim import traces
@@ -58,6 +59,7 @@ def test_lines_have_the_trace_format(out: Path, scripted: Any) -> None:
         gold = problem.gold
         assert (line["task"], line["gold"], line["question"]) == ("ledger", gold, problem.question)
         assert (line["bin"], line["model"], line["t"]) == (int(problem.bin), "reasoner-test", 1.0)
+        assert (line["max_tokens"], "weights" in line) == (900, False)
         assert line["greedy"]["answer"] == gold
         assert len(line["samples"]) == 3
         for sample in [line["greedy"], *line["samples"]]:
@@ -115,6 +117,18 @@ def test_a_torn_last_line_is_dropped(out: Path, scripted: Any) -> None:
     assert len(record(scripted(honest), PROBLEMS, RECORDING, out)) == len(PROBLEMS)
 
 
+def test_a_cut_in_the_middle_of_a_letter_is_dropped_too(out: Path, scripted: Any) -> None:
+    """A letter of several bytes, of which the crash left one, and line ends that are not the file's, do no harm."""
+    accented = {id_: replace(problem, gold="é\u2028é") for id_, problem in PROBLEMS.items()}
+    with pytest.raises(EngineError):
+        record(scripted(failing_after(SIZE - 1)), accented, RECORDING, out)
+    partial = partial_path(out)
+    whole = partial.read_bytes()
+    partial.write_bytes(whole + whole[: whole.index("é".encode()) + 1])
+    assert missing(accented, RECORDING, out) == SIZE - 4 * whole.count(b"\n")
+    assert partial.read_bytes() == whole
+
+
 def test_an_interrupt_starts_nothing_more(out: Path, scripted: Any) -> None:
     """Ctrl-C lets the samples in flight finish, starts few others, and keeps the finished questions."""
     gate = threading.Semaphore(5)
@@ -152,16 +166,73 @@ def test_more_samples_and_questions_extend_a_trace(out: Path, scripted: Any) -> 
     assert set(load(out)) == set(ids)
 
 
+OF_FILE = replace(RECORDING, weights="0123456789abcdef")
+
+
+def refused(engine: Any, recording: Recording, out: Path, message: str) -> None:
+    """Recording so is refused with this message before anything is asked, and the trace stays as it is."""
+    before = out.read_bytes() if out.exists() else None
+    with pytest.raises(ValueError, match=message):
+        record(engine, PROBLEMS, recording, out)
+    assert engine.asked == []
+    assert (out.read_bytes() if out.exists() else None) == before
+
+
 @pytest.mark.parametrize(
-    "other", [Recording("another", temperature=1.0, samples=3), Recording("reasoner-test", temperature=0.7, samples=3)]
+    ("first", "other", "message"),
+    [
+        (RECORDING, replace(RECORDING, model="another"), "with model reasoner-test, now it is another: record to an"),
+        (RECORDING, replace(RECORDING, temperature=0.7), "with t 1.0, now it is 0.7: record to another file"),
+        (RECORDING, replace(RECORDING, max_tokens=400), "with max_tokens 900, now it is 400: record to another file"),
+        (RECORDING, OF_FILE, "with weights none, now it is 0123456789abcdef: record to another file"),
+        (OF_FILE, RECORDING, "with weights 0123456789abcdef, now it is none: record to another file"),
+        (OF_FILE, replace(OF_FILE, weights="f" * 16), "with weights 0123456789abcdef, now it is ffffffffffffffff"),
+    ],
 )
-def test_other_models_and_temperatures_are_not_mixed_in(out: Path, scripted: Any, other: Recording) -> None:
-    """A trace holds one model at one temperature: another one is refused before anything is asked."""
+def test_samples_of_other_origin_are_not_mixed_in(
+    out: Path, scripted: Any, first: Recording, other: Recording, message: str
+) -> None:
+    """A trace holds one model of one file at one temperature and limit: the field and both values are told."""
+    record(scripted(honest), PROBLEMS, first, out)
+    refused(scripted(honest), replace(other, samples=5), out, message)
+
+
+def test_an_unfinished_recording_is_not_mixed_either(out: Path, scripted: Any) -> None:
+    """Finished questions that wait for the others are of the same model file, or nothing is asked."""
+    with pytest.raises(EngineError):
+        record(scripted(failing_after(SIZE - 1)), PROBLEMS, OF_FILE, out)
+    refused(scripted(honest), replace(OF_FILE, weights="f" * 16), out, "with weights 0123456789abcdef, now it is fff")
+    assert {line["weights"] for line in record(scripted(honest), PROBLEMS, OF_FILE, out)} == {OF_FILE.weights}
+
+
+def test_older_traces_are_read_but_not_added_to(out: Path, scripted: Any) -> None:
+    """Of lines without limit and weights nobody knows what made them: they load, and resuming says what to do."""
+    made = record(scripted(honest), PROBLEMS, OF_FILE, out)
+    older = [{key: line[key] for key in line if key not in ("max_tokens", "weights")} for line in made]
+    save(out, older)
+    assert list(load(out).values()) == older
+    message = "does not tell max_tokens and weights of development/1/0000, .* record it anew, or to another file"
+    refused(scripted(honest), replace(OF_FILE, samples=5), out, message)
+
+
+def test_a_trace_is_of_one_split(out: Path, scripted: Any) -> None:
+    """Questions of another split are refused; those of the newcomer are held out as others are."""
     record(scripted(honest), PROBLEMS, RECORDING, out)
     engine = scripted(honest)
-    with pytest.raises(ValueError, match="record to another file"):
-        record(engine, PROBLEMS, other, out)
+    with pytest.raises(ValueError, match="one split, not of calibration and development: record to another file"):
+        record(engine, selected("calibration", {"1": 1}), RECORDING, out)
     assert engine.asked == []
+    ids = ("held-out/s1/0000", "newcomer/000", "train/1/0000")
+    assert [split_of_id(id_) for id_ in ids] == ["held-out", "held-out", "train"]
+
+
+def test_weights_are_told_by_their_digest(tmp_path: Path) -> None:
+    """16 hex digits that follow from every byte of the file."""
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF" * 100_000)
+    assert weights_of(model) == hashlib.sha256(b"GGUF" * 100_000).hexdigest()[:16]
+    model.write_bytes(b"GGUF" * 99_999 + b"GGUE")
+    assert weights_of(model) != hashlib.sha256(b"GGUF" * 100_000).hexdigest()[:16]
 
 
 def test_a_changed_question_is_refused(out: Path, scripted: Any) -> None:
@@ -238,3 +309,74 @@ def test_every_family_is_recorded(out: Path, scripted: Any) -> None:
         ("newcomer", "newcomer"),
     ]
     assert all(line["greedy"]["correct"] and line["samples"][0]["answer"] == line["gold"] for line in lines)
+
+
+SAMPLE = {"answer": "7", "correct": True, "tokens": 9}
+LINE: Line = {"id": "q", "task": "t", "samples": [SAMPLE]}
+
+
+def test_a_line_needs_little(tmp_path: Path) -> None:
+    """Traces of others have neither a model nor a question; who needs them says so."""
+    path = tmp_path / "t.gz"
+    save(path, [LINE, {**LINE, "id": "r", "samples": [{**SAMPLE, "answer": None}]}])
+    assert list(load(path)) == ["q", "r"]
+    with pytest.raises(ValueError, match=r"t\.gz, line 1 has no 'question'"):
+        load(path, ("question",))
+
+
+@pytest.mark.parametrize(
+    ("second", "fault"),
+    [
+        (b"{", "is no JSON"),
+        (b"", "is no JSON"),
+        (b'{"id": "\xff"}', "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"[1, 2]", "is no object"),
+        (b"{}", "has no 'id'"),
+        (json.dumps({"id": "r", "samples": []}).encode(), "has no 'task'"),
+        (json.dumps({**LINE, "id": 3}).encode(), "has a 'id' of the wrong kind"),
+        (json.dumps({**LINE, "samples": {}}).encode(), "has a 'samples' of the wrong kind"),
+        (json.dumps({**LINE, "samples": [7]}).encode(), "a sample is no object"),
+        (json.dumps({**LINE, "samples": [{"answer": "7"}]}).encode(), "a sample has no 'correct'"),
+        (
+            json.dumps({**LINE, "samples": [{**SAMPLE, "answer": ["7"]}]}).encode(),
+            "a sample has a 'answer' of the wrong",
+        ),
+        (json.dumps({**LINE, "samples": [{**SAMPLE, "probes": [[0, "7", 1]]}]}).encode(), "has no 'gold'"),
+        (json.dumps({**LINE, "greedy": {"answer": "7"}}).encode(), "a sample has no 'correct'"),
+        (json.dumps({**LINE, "greedy": None}).encode(), "has a 'greedy' of the wrong kind"),
+        (json.dumps(LINE).encode(), "holds q a second time"),
+    ],
+)
+def test_broken_lines_are_named(tmp_path: Path, second: bytes, fault: str) -> None:
+    """What is no line of a trace is told with the file and the line's number."""
+    path = tmp_path / "t.gz"
+    path.write_bytes(gzip.compress(json.dumps(LINE).encode() + b"\n" + second + b"\n"))
+    with pytest.raises(ValueError, match=rf"t\.gz, line 2:? {fault}"):
+        load(path)
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    """Whatever byte of a trace is cut off or damaged: it loads as it was, or a ValueError names the file."""
+    path = tmp_path / "t.gz"
+    save(path, [{**LINE, "id": f"q{number}"} for number in range(3)])
+    whole, lines = path.read_bytes(), load(path)
+    damaged = [whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :] for place in range(len(whole))]
+    refused = 0
+    for raw in (*(whole[:length] for length in range(1, len(whole))), *damaged, whole + b"more", b'{"id": "q"}\n'):
+        path.write_bytes(raw)
+        try:
+            assert load(path) == lines
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    # Time, flags and system in the header may be anything.
+    assert refused > 2 * len(whole) - 12
+
+
+def test_a_broken_unfinished_recording_is_named(out: Path, scripted: Any) -> None:
+    """Whole lines of finished questions are checked as those of a trace are."""
+    out.parent.mkdir()
+    partial_path(out).write_text(json.dumps(LINE) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"t\.jsonl\.gz\.partial, line 1 has no 'question'"):
+        missing(PROBLEMS, RECORDING, out)
