@@ -96,8 +96,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--init", type=Path, metavar="CKPT", help="the model to begin with, grown if need be")
     start.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of PyTorch (1)")
+    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of PyTorch (1)")
     parser.set_defaults(run=_train)
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive integer")
+    return int(text)
 
 
 def _book(args: argparse.Namespace) -> Book:
@@ -127,7 +133,8 @@ def _train(args: argparse.Namespace) -> int:
         raise ValueError(f"{folder} holds a run already: --resume it, or name another --out")
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokens.load(args.tokenizer)
-    first = None if args.resume else _first_model(recipe, args.init or _ancestor(recipe, folder, args.seed))
+    start = None if args.resume else args.init or _ancestor(recipe, folder, args.seed)
+    first = _first_model(recipe, start, args.seed)
     with _stopped_by_signals() as stopped:
         trainer = Trainer(recipe, tokenizer, folder, seed=args.seed, first=first, stopping=stopped.is_set)
         if args.resume:
@@ -164,12 +171,12 @@ def _ancestor(recipe: Recipe, folder: Path, seed: int) -> Path | None:
     return folder.parent / f"{name}-{seed}" / (f"{stage}.pt" if stage else CHECKPOINT)
 
 
-def _first_model(recipe: Recipe, path: Path | None) -> Llama | None:
-    """The model of a checkpoint, in the recipe's shape; None without one."""
+def _first_model(recipe: Recipe, path: Path | None, seed: int) -> Llama | None:
+    """The model of a checkpoint, in the recipe's shape, what growth draws drawn from `seed`; None without one."""
     if path is None:
         return None
     model = checkpoint.load(path).model()
-    return model if model.shape == recipe.shape else grown(model, recipe.shape, after=recipe.after)
+    return model if model.shape == recipe.shape else grown(model, recipe.shape, seed=seed, after=recipe.after)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reasoner.examples import CHAT_TEMPLATE
+from reasoner.training.files import reading
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 
@@ -68,9 +69,13 @@ class Checkpoint:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; ValueError if there is none at `path`."""
+    """Read a checkpoint; ValueError if there is none at `path`, or a broken one."""
     if not path.is_file():
         raise ValueError(f"no checkpoint at {path}")
-    content = torch.load(path, weights_only=True)
-    shape, progress = Shape(**content.pop("shape")), Progress(**content.pop("progress"))
-    return Checkpoint(shape=shape, progress=progress, **content)
+    with reading(path, "a checkpoint"):
+        content = torch.load(path, weights_only=True)
+        shape, progress = Shape(**content.pop("shape")), Progress(**content.pop("progress"))
+        kept = Checkpoint(shape=shape, progress=progress, **content)
+        # Weights that do not fit the shape are found here, where the file's name is known.
+        kept.model()
+    return kept

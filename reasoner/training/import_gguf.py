@@ -14,6 +14,7 @@ import torch
 
 from reasoner.training.checkpoint import Checkpoint, Progress
 from reasoner.training.export_gguf import Weight, named
+from reasoner.training.files import reading
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 from reasoner.training.tokens import of_entries
@@ -28,26 +29,30 @@ _SIZES: Mapping[str, str] = {
     "context": "llama.context_length",
     "theta": "llama.rope.freq_base",
 }
+_TEXTS = ("tokenizer.chat_template", "tokenizer.ggml.tokens", "tokenizer.ggml.merges")
 
 
 def read(path: Path) -> Checkpoint:
     """The model of a GGUF file that `export_gguf` wrote, without what training would need to go on.
 
-    ValueError if there is no such file, or if it holds another kind of network.
+    ValueError if there is no such file, if it is broken, or if it holds another kind of network.
     """
     if not path.is_file():
         raise ValueError(f"no GGUF file at {path}")
-    reader = gguf.GGUFReader(path)
-    told = {name: field.contents() for name, field in reader.fields.items()}
-    if missing := [key for key in (*_SIZES.values(), "tokenizer.chat_template") if key not in told]:
+    with reading(path, "a GGUF file"):
+        reader = gguf.GGUFReader(path)
+        told = {name: field.contents() for name, field in reader.fields.items()}
+    if missing := [key for key in (*_SIZES.values(), *_TEXTS) if key not in told]:
         raise ValueError(f"{path} lacks {missing[0]}: not a file that `export` wrote")
-    shape = Shape(**{own: told[key] for own, key in _SIZES.items()})
     found = {tensor.name: tensor for tensor in reader.tensors}
-    weights = {own: _weight(found, own, like.numpy(), shape) for own, like in Llama(shape).state_dict().items()}
+    with reading(path, "a file that `export` wrote"):
+        shape = Shape(**{own: told[key] for own, key in _SIZES.items()})
+        weights = {own: _weight(found, own, like.numpy(), shape) for own, like in Llama(shape).state_dict().items()}
+        tokenizer = _tokenizer(told)
     if len(found) != len(weights):
         raise ValueError(f"{path} holds {len(found)} tensors, where a network of its shape has {len(weights)}")
     template, name = told["tokenizer.chat_template"], str(told.get("general.name", path.stem))
-    return Checkpoint(name, 0, shape, _tokenizer(told), weights, Progress(), template=template)
+    return Checkpoint(name, 0, shape, tokenizer, weights, Progress(), template=template)
 
 
 def _weight(found: Mapping[str, Any], own: str, like: Weight, shape: Shape) -> torch.Tensor:

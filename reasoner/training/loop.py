@@ -99,7 +99,18 @@ class Trainer:
         return True
 
     def _stage(self, stage: Stage) -> bool:
-        """Train one stage from where it stands; whether it ended, rather than being stopped."""
+        """Go through one stage from where it stands; whether it ended, rather than being stopped."""
+        if self.progress.stage_tokens >= stage.most_tokens:
+            # It stands where it missed a gate: no step more, but the same measurement and line of the curve again.
+            self._curve.cut(self.progress.tokens - 1)
+            self._over(stage, 0)
+        elif not self._trained(stage):
+            return False
+        self._finish(stage)
+        return True
+
+    def _trained(self, stage: Stage) -> bool:
+        """Train until the stage is over; whether it is, rather than being stopped."""
         progress, context = self.progress, self.recipe.shape.context
         stream = Stream(stage.mixture, self.tokenizer, f"{self.seed}/{stage.name}", context, self.recipe.step_tokens)
         with self._bar(stage) as bar:
@@ -114,7 +125,6 @@ class Trainer:
                     return False
                 if time.monotonic() - self._saved >= SAVE_SECONDS:
                     self._save()
-        self._finish(stage)
         return True
 
     def _bar(self, stage: Stage) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from reasoner.examples import Example, text
+from reasoner.training.files import reading
 
 VOCABULARY = 2048
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -80,10 +81,11 @@ def _splitting(model: Any) -> Tokenizer:
 
 
 def load(path: Path) -> Tokenizer:
-    """The tokeniser in a tokenizer.json; ValueError if there is none."""
+    """The tokeniser in a tokenizer.json; ValueError if there is none, or a broken one."""
     if not path.is_file():
         raise ValueError(f"no tokeniser at {path}: make it with `python -m reasoner.training tokenizer {path}`")
-    return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    with reading(path, "the tokenizer.json of a tokeniser"):
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
 
 
 def encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Row]:

@@ -91,3 +91,28 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Ca
     """The file that it lacks is named."""
     assert main(["gguf", str(tmp_path), str(tmp_path / "made.gguf")]) == 1
     assert "has no config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"{", b"[]", b"7", b"<html>"], ids=repr)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+def test_a_broken_file_is_named(
+    folder: Path, tmp_path: Path, name: str, garbage: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, whichever of the folder's files it is."""
+    (folder / name).write_bytes(garbage)
+    capsys.readouterr()
+    assert main(["gguf", str(folder), str(tmp_path / "made.gguf")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"reasoner.training: {folder / name} ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", "32"), ("intermediate_size", 96), ("num_hidden_layers", 0)])
+def test_sizes_that_do_not_fit_are_refused(
+    folder: Path, tmp_path: Path, key: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no size, and sizes that the tensors do not have."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    assert main(["gguf", str(folder), str(tmp_path / "made.gguf")]) == 1
+    assert str(folder) in capsys.readouterr().err

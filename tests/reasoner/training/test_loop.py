@@ -103,6 +103,49 @@ def test_missed_gate_fails_loudly(tmp_path, recipe: Recipe, tokenizer, mixture) 
     assert not (tmp_path / "only.pt").exists()
 
 
+def resumed(recipe: Recipe, tokenizer, folder: Path) -> Trainer:
+    """The folder's run, taken up."""
+    trainer = Trainer(recipe, tokenizer, folder)
+    trainer.resume()
+    return trainer
+
+
+def test_missed_gate_is_not_passed_by_resuming(tmp_path, recipe: Recipe, tokenizer, mixture) -> None:
+    """Not a step more is trained, the words and the curve are the same; a gate lowered since lets the run go on."""
+    gated = Stage("only", mixture, most_tokens=6_000, gates={"format": 1.1})
+    strict = replace(recipe, stages=(gated,))
+    with pytest.raises(GateMissedError) as first:
+        Trainer(strict, tokenizer, tmp_path).run()
+    before, lines = load(tmp_path / "checkpoint.pt"), curve(tmp_path)
+    with pytest.raises(GateMissedError) as again:
+        resumed(strict, tokenizer, tmp_path).run()
+    assert str(again.value) == str(first.value)
+    after = load(tmp_path / "checkpoint.pt")
+    assert after.progress == before.progress
+    assert same(after.weights, before.weights)
+    assert curve(tmp_path) == lines
+    lower = replace(strict, stages=(replace(gated, gates={"format": 0.0}),))
+    assert resumed(lower, tokenizer, tmp_path).run()
+    assert same(load(tmp_path / "only.pt").weights, before.weights)
+    assert curve(tmp_path) == lines
+
+
+def test_finished_run_goes_on_with_a_stage_that_its_recipe_got_since(
+    tmp_path, recipe: Recipe, tokenizer, mixture
+) -> None:
+    """As it is, it stays as it was; the new stage begins where the last one ended, though all had their tokens."""
+    gated = Stage("one", mixture, most_tokens=2_000, gates={"format": 0.0}, least_tokens=2_000)
+    short = replace(recipe, stages=(gated,))
+    assert Trainer(short, tokenizer, tmp_path).run()
+    ended = load(tmp_path / "checkpoint.pt")
+    assert resumed(short, tokenizer, tmp_path).run()
+    assert load(tmp_path / "checkpoint.pt").progress == ended.progress
+    longer = replace(short, stages=(gated, Stage("two", mixture, most_tokens=3_000)))
+    assert resumed(longer, tokenizer, tmp_path).run()
+    assert load(tmp_path / "checkpoint.pt").progress.tokens >= ended.progress.tokens + 3_000
+    assert [line["stage"] for line in curve(tmp_path)] == ["one", "two"]
+
+
 def test_checkpoint_of_another_run_is_refused(tmp_path, recipe: Recipe, tokenizer) -> None:
     """Neither another seed nor another recipe continues a run."""
     Trainer(recipe, tokenizer, tmp_path, seed=3, stopping=steps(1)).run()

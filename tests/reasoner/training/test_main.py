@@ -9,9 +9,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from reasoner.examples import text
 from reasoner.training.__main__ import main
 from reasoner.training.checkpoint import load
+from reasoner.training.grow import grown
 from reasoner.training.recipe import Recipe, Stage
 
 
@@ -67,10 +70,82 @@ def test_missing_ancestor_is_named(book: ToyBook, tmp_path, capsys) -> None:
     assert "no checkpoint at" in capsys.readouterr().err
 
 
+def test_seed_draws_what_growth_adds(book: ToyBook, tmp_path, monkeypatch) -> None:
+    """Another seed grows another model of the same checkpoint, and seed 0 the one it always did."""
+    assert train(book, tmp_path, "small") == 0
+    # The width doubles, and noise tells the copies apart.
+    wide = replace(book.recipes()["large"].shape, width=64, heads=4, kv_heads=2, ff=128, layers=2)
+    recipe = replace(book.recipes()["large"], shape=wide)
+    kept = load(tmp_path / "small-0" / "only.pt").model()
+    begun = []
+    monkeypatch.setattr("reasoner.training.__main__.Trainer.run", lambda self: begun.append(self.model) or True)
+    monkeypatch.setitem(book.recipes(), "large", recipe)
+    for seed in ("0", "1"):
+        init = ("--seed", seed, "--init", str(tmp_path / "small-0" / "only.pt"))
+        assert train(book, tmp_path, "large", *init) == 0
+    for seed, model in enumerate(begun):
+        own = grown(kept, wide, seed=seed).state_dict()
+        assert all(torch.equal(own[name], weight) for name, weight in model.state_dict().items())
+    one, other = (model.state_dict()["blocks.0.q.weight"] for model in begun)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "many"])
+def test_threads_are_positive(book: ToyBook, tmp_path, threads: str, capsys) -> None:
+    """A wrong number is one of the command line."""
+    with pytest.raises(SystemExit) as ended:
+        train(book, tmp_path, "small", "--threads", threads)
+    assert ended.value.code == 2
+    assert f"argument --threads: '{threads}' is no positive integer" in capsys.readouterr().err
+
+
+GARBAGE = {"text": b"<html>no such model</html>\n", "nothing": b"", "bytes": bytes(range(256)) * 8}
+
+
+def refused(status: int, path: Path, capsys) -> bool:
+    """Whether the command failed in one line that names the file."""
+    told = capsys.readouterr().err
+    return status == 1 and told.startswith("reasoner.training: ") and str(path) in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_refused_by_name(book: ToyBook, tmp_path, garbage: bytes, capsys) -> None:
+    """Whatever a command is given for a model or a tokeniser."""
+    path, out = tmp_path / "given", tmp_path / "out"
+    path.write_bytes(garbage)
+    assert refused(train(book, tmp_path, "small", "--init", str(path)), path, capsys)
+    assert refused(train(book, tmp_path, "small", "--tokenizer", str(path)), path, capsys)
+    pytest.importorskip("gguf")
+    pytest.importorskip("safetensors")
+    for command in ("export", "hf", "rank"):
+        assert refused(main([command, str(path), str(out)]), path, capsys), command
+    assert not out.exists()
+
+
+def test_torn_files_are_refused_by_name(book: ToyBook, tmp_path, capsys) -> None:
+    """A copy that broke off, of a checkpoint and of a GGUF file; and a checkpoint of weights of another shape."""
+    for name in ("gguf", "safetensors"):
+        pytest.importorskip(name)
+    assert train(book, tmp_path, "small") == 0
+    kept, model = tmp_path / "small-0" / "only.pt", tmp_path / "model"
+    assert main(["export", str(kept), str(model)]) == 0
+    capsys.readouterr()
+    torn, out = tmp_path / "torn", tmp_path / "out"
+    for whole, command in ((kept, "export"), (model / "model-f16.gguf", "hf"), (model / "model-f16.gguf", "rank")):
+        size = whole.stat().st_size
+        for length in (3, size // 50, size // 2, size - 1):
+            torn.write_bytes(whole.read_bytes()[:length])
+            assert refused(main([command, str(torn), str(out)]), torn, capsys), (command, length)
+    found = load(kept)
+    replace(found, shape=replace(found.shape, layers=3)).save(torn)
+    assert refused(main(["export", str(torn), str(out)]), torn, capsys)
+
+
 def test_missed_gate_has_a_status_of_its_own(book: ToyBook, tmp_path, capsys) -> None:
     """Scripts can tell a recipe that failed from a command that was wrong."""
     assert train(book, tmp_path, "strict") == 3
     assert "gate missed: strict, stage only" in capsys.readouterr().err
+    assert train(book, tmp_path, "strict", "--resume") == 3
 
 
 def test_finished_run_is_not_begun_again(book: ToyBook, tmp_path, capsys) -> None:
