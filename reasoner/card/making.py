@@ -108,16 +108,35 @@ def _missed(name: str, curve: Sequence[Point]) -> Iterator[str]:
     recipe = recipes().get(name.rpartition("-")[0])
     if recipe is None:
         return
-    found = ends(curve)
-    for stage in recipe.stages:
+    found, tokens = ends(curve), _stage_tokens(curve)
+    for place, stage in enumerate(recipe.stages):
         if stage.name not in found:
             yield f"- `{name}` never began its stage {stage.name}."
             return
-        skills = found[stage.name]["skills"]
-        below = {gate: least for gate, least in stage.gates.items() if skills.get(gate, 0.0) < least}
-        told = ", ".join(f"{gate} {share(skills.get(gate))} of {least:g}" for gate, least in below.items())
-        if told:
-            yield f"- `{name}` ended its stage {stage.name} with {told}."
+        later = any(other.name in found for other in recipe.stages[place + 1 :])
+        if told := _short(stage, tokens[stage.name], found[stage.name]["skills"], later=later):
+            yield f"- `{name}` ended its stage {stage.name} {told}."
+
+
+def _stage_tokens(curve: Sequence[Point]) -> dict[str, int]:
+    """Tokens of every stage that began, by its name."""
+    before = {"tokens": 0}
+    return {
+        end["stage"]: end["tokens"] - earlier["tokens"] for earlier, end in pairwise([before, *ends(curve).values()])
+    }
+
+
+def _short(stage: Stage, tokens: int, skills: Mapping[str, float], *, later: bool) -> str:
+    """What kept a stage from going through, or is below its gates; empty if nothing. `later`: a later one began."""
+    below = {gate: least for gate, least in stage.gates.items() if skills.get(gate, 0.0) < least}
+    # Gates end a stage before its most tokens, and only they do.
+    opened = later or (not below and tokens >= stage.least_tokens)
+    through = tokens >= stage.most_tokens or (bool(stage.gates) and opened)
+    told = [] if through else [f"after {tokens:,} of {stage.most_tokens:,} tokens"]
+    if below:
+        listed = ", ".join(f"{gate} {share(skills.get(gate))} of {least:g}" for gate, least in below.items())
+        told.append(f"with {listed}")
+    return " ".join(told)
 
 
 FIGURES = ("pass@1", "greedy", "maj@8", "maj@32", "pass@32")

@@ -14,6 +14,7 @@ from reasoner.card.curves import ends, keep, thinned
 from reasoner.card.sources import Recording, Sources, gathered
 from reasoner.recipes import recipes
 from reasoner.record import save
+from reasoner.sets import STANDARD, newcomers
 
 ROOT = Path(__file__).parents[2] / "reasoner"
 SMALL, LARGE = accuracy.PAIR
@@ -180,9 +181,50 @@ def test_missed_gates_are_named() -> None:
     short = {f"{SMALL}-1": [point("reading", 5, reading=0.1, clues=0.9)]}
     gate = recipes()[SMALL].stages[0].gates["reading"]
     assert making.missed(of(curves=short)).splitlines() == [
-        f"- `{SMALL}-1` ended its stage reading with reading 0.100 of {gate:.2f}.",
+        f"- `{SMALL}-1` ended its stage reading after 5 of 20,000,000 tokens with reading 0.100 of {gate:.2f}.",
         f"- `{SMALL}-1` never began its stage sums.",
     ]
+
+
+def test_a_stage_that_began_is_not_gone_through() -> None:
+    """Without gates it takes all of its tokens; with gates these, after its least tokens, or a stage after it."""
+    reading, sums, everything, wording = recipes()[SMALL].stages
+    reached = dict.fromkeys(("reading", "clues", "sums"), 0.9)
+    at = [reading.least_tokens, reading.least_tokens + sums.least_tokens]
+    begun = [point("reading", at[0], **reached), point("sums", at[1], **reached)]
+
+    def told(*points: dict[str, Any]) -> list[str]:
+        return making.missed(of(curves={f"{SMALL}-0": points})).splitlines()
+
+    end = at[1] + everything.most_tokens
+    whole = [*begun, point("everything", end, **reached), point("wording", end + wording.most_tokens, **reached)]
+    assert told(*whole) == ["Every kept run went through all of its stages."]
+    assert told(*whole[:3], point("wording", end + 1_500_000, **reached)) == [
+        f"- `{SMALL}-0` ended its stage wording after 1,500,000 of {wording.most_tokens:,} tokens."
+    ]
+    early = point("sums", at[1] - 1, **reached)
+    assert told(begun[0], early)[0] == (
+        f"- `{SMALL}-0` ended its stage sums after {sums.least_tokens - 1:,} of {sums.most_tokens:,} tokens."
+    )
+    low = point("sums", at[0] + sums.most_tokens, **reached | {"sums": 0.2})
+    assert told(begun[0], low)[0] == f"- `{SMALL}-0` ended its stage sums with sums 0.200 of {sums.gates['sums']:g}."
+    assert told(begun[0], low, *whole[2:])[0].startswith(f"- `{SMALL}-0` ended its stage sums with sums 0.200")
+
+
+def test_no_held_out_question_of_a_newcomer_is_shown() -> None:
+    """Whoever works on the generator reads the card, and may not read those; the one shown is to be looked at."""
+    for name in pages.PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8") + pages.BLOCKS["families"](of())
+        # Counted, so that a failure does not show them either.
+        assert sum(each.question in text for each in newcomers().values()) == 0, name
+    first = json.loads((ROOT / "newcomer-development.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert f"> {first['question']}\n\nAnswer: {first['answer']}." in pages.BLOCKS["families"](of())
+
+
+def test_the_prose_counts_a_bins_questions() -> None:
+    """It stands outside of the markers."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"A bin has {min(STANDARD.values())} to {max(STANDARD.values())} questions:" in page
 
 
 def test_middle_bins_are_read_from_the_calibration_split() -> None:
