@@ -155,7 +155,10 @@ class Puzzle:
         return ", ".join(f"({letter}) {choice}" for letter, choice in zip("ABCD", upto, strict=False))
 
     def key(self) -> tuple[object, ...]:
-        """The puzzle without its words: equal for two that differ in names, things, quality or phrasing only."""
+        """The puzzle without its words: equal for two that differ in names, things and quality only.
+
+        Which name a clue mentions first, and whether it says more or less, count: a clue turned round is another one.
+        """
         index = {name: i for i, name in enumerate(dict.fromkeys(n for clue in self.clues for n in clue.mentioned()))}
         clues = tuple((*map(index.__getitem__, c.mentioned()), c.mentioned()[0] == c.greater) for c in self.clues)
         stated = tuple(clue.upward for clue in self.clues)

@@ -15,6 +15,7 @@ from reasoner.numbers import spelled
 from reasoner.plots import SECOND, Plot
 from reasoner.thoughts import LOSSES, Change
 
+OWNED = ("{who}", "{him}")
 PERSONAL = ("{who}", "{him}", "{her}", "{she}", "{other}")
 WORDS = 0.25
 """Share of stories that spell most of their numbers."""
@@ -172,6 +173,9 @@ class Teller:
         templates: Sequence[str] = self._bank["templates"][array + self._tense]
         if self._plot.group == "place":
             templates = [each for each in templates if not any(field in each for field in PERSONAL)] or templates
+        if self._two and not self._plot.end and array not in SECOND:
+            # What names nobody could mean either of the two.
+            templates = [each for each in templates if any(field in each for field in OWNED)] or templates
         pair = array in SECOND or array == "together" or array.startswith("ask_")
         return self._format(self._dice.choice(templates), pair=pair, **numbers)
 

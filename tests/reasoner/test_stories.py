@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.numbers import spelled
-from reasoner.plots import ENDS, SECOND, SHARES, STARTS, Scale, plotted
+from reasoner.plots import ENDS, SECOND, SHARES, STARTS, Plot, Scale, plotted
 from reasoner.stories import careless, draw, planned, told
 from reasoner.telling import wording
 from reasoner.thoughts import SIGNS, calculated
@@ -101,3 +101,25 @@ def test_some_are_written_carelessly() -> None:
     assert 60 < sum(number for text, number in found.items() if text.islower()) < 280
     assert 60 < sum(number for text, number in found.items() if not text.endswith("?")) < 280
     assert {text.lower().replace(",", "").rstrip("?") for text in found} == {asked.lower().replace(",", "").rstrip("?")}
+
+
+def test_of_two_owners_one_is_asked_for_by_name() -> None:
+    """Where two have some and nothing puts theirs together, every event and the question say whose it is."""
+    dice, found = Random("owners"), 0
+    people = [*wording()["names"]["she"], *wording()["names"]["he"], *wording()["names"]["roles_she"]]
+    named = re.compile(
+        "|".join(map(re.escape, people + wording()["names"]["roles_he"])) + r"|\b(?:he|she|him|her)\b", re.I
+    )
+    for number in range(6000):
+        drawn = planned(dice, 2 + number % 3, Scale(40, 99))
+        if (
+            not isinstance(drawn, Plot)
+            or drawn.start not in set(SECOND) - {"start_sum"}
+            or drawn.end
+            or not drawn.events
+        ):
+            continue
+        found += 1
+        question = told(dice, drawn)
+        assert named.search(re.split(r"(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)[.?!] ", question)[-1]), question
+    assert found > 60
