@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
+from reasoner import written
 from reasoner.card.curves import keep
 from reasoner.card.pages import write
 from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
@@ -55,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_selection(listing)
     listing.add_argument("--worked", action="store_true", help="with the worked solution")
     listing.set_defaults(run=_questions)
+    templates = commands.add_parser("written", help="tell what is wrong with files of templates, or what they say")
+    templates.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as in the folder `written`")
+    templates.set_defaults(run=_written)
     card = commands.add_parser("card", help="write the generated parts of the model card, and its pictures")
     card.add_argument("--root", type=Path, default=HERE, metavar="FOLDER", help="instead of this package's folder")
     card.set_defaults(run=_card)
@@ -162,6 +167,15 @@ def _questions(args: argparse.Namespace) -> None:
         print(json.dumps({"id": id_, "gold": question.gold, "question": question.question}))
         if args.worked and (worked := solved(question)):
             print(worked)
+
+
+def _written(args: argparse.Namespace) -> None:
+    dice = Random(0)
+    told = [written.shown(line, dice) for file in args.files for line in written.lines(file)]
+    print("\n".join(f"{number}. {each}" for number, each in enumerate(told, 1)))
+    faulty = sum(each.startswith(written.FAULT) for each in told)
+    if faulty:
+        raise ValueError(f"{faulty} of {len(told)} lines are faulty")
 
 
 def _card(args: argparse.Namespace) -> None:

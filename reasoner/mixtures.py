@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from reasoner import ordering_thoughts, orderings, plots, stories, task
+from reasoner import ordering_thoughts, orderings, plots, stories, task, written
 from reasoner.examples import Example, Segment, prompt
 from reasoner.ordering_thoughts import PRACTICE
 from reasoner.questions import Split, split_of, split_of_key
@@ -35,10 +35,11 @@ READING_LEVELS: Mapping[int, task.Level] = {
 class Mixture:
     """A source of examples. Shares need not add up to one.
 
-    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `everyday`: of the stories,
-    those in the words that people use most; `steps`: how often a story has so many; `levels`: how often a ledger is of
-    each level, `bins` a puzzle of each bin; `checks`: how often a thought has 0, 1, 2, 3 checks; `reading`: large
-    numbers, whose results hardly count; `slips`: whether thoughts may slip.
+    `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `written`: of the stories,
+    those in the wording of many hands; `everyday`: of the others, those in the words that people use most; `steps`: how
+    often a story has so many; `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how
+    often a thought has 0, 1, 2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether
+    thoughts may slip.
     """
 
     stories: float
@@ -55,6 +56,7 @@ class Mixture:
     reading: bool = False
     slips: bool = True
     everyday: float = 0.0
+    written: float = 0.0
 
     def __call__(self, dice: Random) -> Example:
         """The next example."""
@@ -70,12 +72,18 @@ class Mixture:
         return chosen(dice, kinds)(dice)
 
     def _story(self, dice: Random) -> Example:
-        everyday, steps = self._in_everyday_words(dice), chosen(dice, self.steps)
-        story = drawn("train", partial(told, steps=steps, reading=self.reading, everyday=everyday), dice)
+        if self.written and dice.random() < self.written:
+            story = drawn("train", written.draw, dice)
+        else:
+            everyday, steps = self._in_everyday_words(dice), chosen(dice, self.steps)
+            story = drawn("train", partial(told, steps=steps, reading=self.reading, everyday=everyday), dice)
         return self._worked(story.question, story.total, dice)
 
     def _clauses(self, dice: Random) -> Example:
-        return clauses(dice, everyday=self._in_everyday_words(dice))
+        if self.written and dice.random() < self.written:
+            return clauses(dice, written.draw)
+        everyday = self._in_everyday_words(dice)
+        return clauses(dice, lambda dice: told(dice, steps=dice.randint(1, 4), everyday=everyday))
 
     def _in_everyday_words(self, dice: Random) -> bool:
         return self.everyday > 0 and dice.random() < self.everyday
@@ -185,12 +193,12 @@ def walk(dice: Random) -> Example:
     return ordering_thoughts.walk_example(drawn("train", partial(orderings.draw, bin_=bin_), dice), dice)
 
 
-def clauses(dice: Random, count: int = 12, *, everyday: bool = False) -> Example:
+def clauses(dice: Random, draw: Callable[[Random], stories.Story], count: int = 12) -> Example:
     """Clauses of stories, and what each of them means: only that weighs."""
     found = [Segment(prompt(PRACTICE), 0.0)]
     number = 0
     while number < count:
-        story = drawn("train", partial(told, steps=dice.randint(1, 4), everyday=everyday), dice)
+        story = drawn("train", draw, dice)
         for quote, change in zip(story.total.quotes(story.question)[1:], story.total.changes, strict=True):
             if quote:
                 number += 1

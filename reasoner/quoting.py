@@ -12,6 +12,8 @@ from reasoner.numbers import MOST, spelled
 
 BEFORE, AFTER = 8, 6
 """Words of a quote before and after its numbers, at most."""
+FAR = 8
+"""Words between two numbers that belong together, at most; of those further apart, the quote tells of the later one."""
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+|[.,;:?!]")
 _ENDS = frozenset(".,;:?!") | frozenset("and then but if when while so".split())
 """Where a clause ends."""
@@ -39,8 +41,7 @@ class _Word:
 
 
 def quotes(question: str, wanted: Iterable[Wanted]) -> tuple[str, ...]:
-    """The words of the question that tell of each, one after the other; empty where the numbers are not in it, or not
-    together.
+    """The words of the question that tell of each, one after the other; empty where the numbers are not in it.
 
     Where a number occurs more than once, it is the first after what was found last, or else the first that is left.
     """
@@ -68,7 +69,8 @@ class _Reader:
         for place in known:
             self._left.pop(place)
         self._last = max(known)
-        first, last = self._clause(min(known), max(known))
+        together = max(known) - min(known) <= FAR
+        first, last = self._clause(min(known) if together else max(known), max(known))
         return self._question[self._words[first].start : self._words[last].end]
 
     def _find(self, fits: Callable[[_Word], bool]) -> int | None:
@@ -76,12 +78,11 @@ class _Reader:
         return next((place for place in found if place > self._last), found[0] if found else None)
 
     def _near(self, number: int, other: int | None) -> int | None:
-        """The nearest of this number within a sentence's length of the other one."""
+        """The nearest of this number to the other one."""
         if other is None:
             return None
         found = [place for place in self._left if self._words[place].number == number and place != other]
-        near = [place for place in found if abs(place - other) <= BEFORE]
-        return min(near, key=lambda place: (abs(place - other), place), default=None)
+        return min(found, key=lambda place: (abs(place - other), place), default=None)
 
     def _clause(self, first: int, last: int) -> tuple[int, int]:
         """From its first word to its last, both within bounds."""

@@ -37,6 +37,8 @@ WORDING = replace(EVERYTHING, stories=0.64, ledgers=0.22, clauses=0.12, everyday
 """What is left to learn in the end is wording, that of newcomers above all."""
 GROWN = replace(WORDING, puzzles=0.24, lookups=0.06)
 """A grown model has room for orderings too."""
+ORDINARY = replace(GROWN, stories=0.80, puzzles=0.20, everyday=0.5, written=0.7)
+"""And for the wording of many hands."""
 EASY = replace(
     EVERYTHING,
     stories=0.28,
@@ -69,23 +71,28 @@ RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, walks=0.0, clauses=0.0, sli
 
 def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
+    tiny = stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000, wording=4_000_000)
+    small = stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000, wording=8_000_000)
     made = (
-        Recipe(
-            "reasoner-tiny", TINY, stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000, wording=4_000_000), probes
-        ),
-        Recipe(
-            "reasoner-small",
-            SMALL,
-            stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000, wording=8_000_000),
-            probes,
-        ),
-        Recipe(
-            "reasoner-large",
-            LARGE,
-            (Stage("wording", GROWN, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),),
-            probes,
-            grown_from="reasoner-small",
-        ),
+        Recipe("reasoner-tiny", TINY, tiny, probes),
+        Recipe("reasoner-small", SMALL, small, probes),
+        Recipe("reasoner-large", LARGE, grown_stages(), probes, grown_from="reasoner-small"),
+        *judges(),
+    )
+    return {recipe.name: recipe for recipe in made}
+
+
+def grown_stages() -> tuple[Stage, ...]:
+    """Of a model that has grown: wording of its own grammar first, of many hands second."""
+    return (
+        Stage("wording", GROWN, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),
+        Stage("ordinary", ORDINARY, 16_000_000, lr=0.008, embedding_lr=0.0015, decay=0.9),
+    )
+
+
+def judges() -> tuple[Recipe, ...]:
+    """The judge, after the spotter that it grows from."""
+    return (
         Recipe(
             "reasoner-spotter",
             SPOTTER,
@@ -109,7 +116,6 @@ def recipes() -> Mapping[str, Recipe]:
             template=judge.CHAT_TEMPLATE,
         ),
     )
-    return {recipe.name: recipe for recipe in made}
 
 
 def stages(*, reading: float, clues: float, sums: float, most: int, wording: int) -> tuple[Stage, ...]:

@@ -17,6 +17,8 @@ PARTS: Mapping[int, str] = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth
 PAST, WORDS, PRONOUN = 0.4, 0.25, 0.72
 INVENTED = 0.3
 """Share of everyday names that nobody has: there are more names than a bank can hold."""
+SHORTEST = 5
+"""Letters of such a name."""
 _ONSETS = "b br ch cl d dr f fr g gr h j k l m n p pr qu r s sh st t tr v w y z".split()
 _VOWELS = "a a e e i i o o u ai ee ia ey".split()
 _CODAS = ("", "", "n", "l", "r", "s", "m", "ck", "th", "nd", "x", "tt", "na", "ra", "lia", "son", "ley")
@@ -195,9 +197,12 @@ class Speech:
 
 
 def invented(dice: Random) -> str:
-    """A name of one or two syllables that nobody may have."""
-    syllables = [dice.choice(_ONSETS) + dice.choice(_VOWELS) for _ in range(dice.choice((1, 1, 2)))]
-    return ("".join(syllables) + dice.choice(_CODAS)).capitalize()
+    """A name of one or two syllables that nobody may have; short ones would be words."""
+    while True:
+        syllables = [dice.choice(_ONSETS) + dice.choice(_VOWELS) for _ in range(dice.choice((1, 1, 2)))]
+        name = "".join(syllables) + dice.choice(_CODAS)
+        if len(name) >= SHORTEST:
+            return name.capitalize()
 
 
 def sign_of(unit: Unit) -> str:

@@ -41,7 +41,8 @@ def _staged(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
 def mixtures(_: Sources) -> str:
     """What each stage's examples are: one table, and the shares of sizes below it."""
     found = _mixtures()
-    header = ("mixture", *(f"{kind}, %" for kind in KINDS), "thoughts with 0, 1, 2, 3 checks, %", "slips")
+    wording = ("of the stories written, %", "in everyday words, %")
+    header = ("mixture", *(f"{kind}, %" for kind in KINDS), *wording, "thoughts with 0, 1, 2, 3 checks, %", "slips")
     rows = (_mixed(name, mixture) for name, mixture in found.items())
     sizes = table(("mixture", "steps of a story", "level of a ledger", "bin of an ordering"),
                   (_sized(name, mixture) for name, mixture in found.items()))  # fmt: skip
@@ -63,7 +64,9 @@ def _mixed(name: str, mixture: Mixture) -> tuple[str, ...]:
     shares = percentages({kind: getattr(mixture, kind) for kind in KINDS})
     checks = percentages(dict(enumerate(mixture.checks)))
     slips = "yes" if mixture.slips and not mixture.reading else "no"
-    return (name, *(f"{value:.0f}" for value in shares.values()), ", ".join(f"{c:.0f}" for c in checks.values()), slips)
+    wording = (mixture.written, (1 - mixture.written) * mixture.everyday)
+    numbers = (*shares.values(), *(100 * part for part in wording))
+    return (name, *(f"{value:.0f}" for value in numbers), ", ".join(f"{c:.0f}" for c in checks.values()), slips)
 
 
 def _sized(name: str, mixture: Mixture) -> tuple[str, ...]:

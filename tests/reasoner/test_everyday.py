@@ -86,7 +86,7 @@ def test_single_things_are_bought_one_after_the_other() -> None:
     """Each price is lost, though only the first is told with a verb."""
     dice = Random("things")
     found = 0
-    for _ in range(4000):
+    for _ in range(8000):
         story = mixtures.told(dice, steps=2, everyday=True)
         prices = re.search(r"(?:buys?|bought) an? [\w ]+? for (\d+)(?: \w+)? and an? [\w ]+? for (\d+)", story.question)
         if prices and "cost" not in story.question and story.total.changes[0].kind == "sub":

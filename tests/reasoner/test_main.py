@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,16 @@ def test_only_a_recording_resumes(
     monkeypatch.setattr(command, work, interrupted)
     assert main(argv) == 130
     assert capsys.readouterr().err == f"reasoner: {told}\n"
+
+
+def test_templates_are_shown_with_their_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What each line says, or what is wrong with it; a faulty one is a failure."""
+    file = tmp_path / "some.txt"
+    file.write_text("# birds\n\n[she] sees {a} larks and {b} owls. How many birds? | a +b\n")
+    assert main(["written", str(file)]) == 0
+    assert re.fullmatch(r"1\. .* \[(\d+) gains (\d+) -> \d+\]\n", capsys.readouterr().out, re.DOTALL)
+    file.write_text(file.read_text() + "{a} larks and 4 owls. How many? | a\n")
+    assert main(["written", str(file)]) == 1
+    shown = capsys.readouterr()
+    assert "2. FAULT: it has a number that is no slot" in shown.out
+    assert "1 of 2 lines are faulty" in shown.err
