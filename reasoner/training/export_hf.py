@@ -39,7 +39,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> None:
     _write(folder / "config.json", config(checkpoint.shape, end, padding), indent=1)
     generation = {"eos_token_id": [end], "pad_token_id": padding, "do_sample": True, "temperature": 1.0}
     _write(folder / "generation_config.json", generation)
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
     _write(folder / "tokenizer_config.json", _tokenizer_config(checkpoint.shape, checkpoint.template), indent=1)
 
 
