@@ -18,6 +18,7 @@ from tqdm import tqdm
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from bench.asked import HOPELESS, bin_of
 from core.budget import Budget
 from core.context import Context
 from core.types import Answer
@@ -29,6 +30,7 @@ from strategies.self_consistency import self_consistency
 
 TRACES = Path(__file__).parent / "traces"
 CAP, WIDTH = 16, 8
+FEASIBLE = "without hopeless bins"
 FIXED = (1, 2, 4, 8, 16)
 TARGETS = (0.8, 0.85, 0.9, 0.95, 0.99)
 SPARE = CAP // 16
@@ -152,11 +154,11 @@ def main() -> None:
     panels = []
     for model in ("reasoner-small", "reasoner-large"):
         trace = load(TRACES / f"{model}.jsonl.gz")
-        steep = [question for question in trace if int(question.id.split("/")[1]) <= 6]
-        for title, chosen in ((f"{model}, all 9 bins", trace), (f"{model}, bins 1-6", steep)):
+        steep = [question for question in trace if bin_of(question.id) not in HOPELESS]
+        for title, chosen in ((f"{model}, all", trace), (f"{model}, {FEASIBLE}", steep)):
             panels.append((title, measure(chosen, options.orders)))
             print(f"\n{title}: {len(chosen)} questions x {options.orders} orders\n\n{table(panels[-1][1])}", flush=True)
-    plot([panel for panel in panels if "bins 1-6" in panel[0]], options.plot)
+    plot([panel for panel in panels if FEASIBLE in panel[0]], options.plot)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     rows = {title: [asdict(point) for point in points] for title, points in panels}
     options.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")

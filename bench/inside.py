@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bench.asked import asked
 from bench.gateway import ask_all, serving
-from bench.quality import body_of, bootstrap
-from reasoner.questions import questions
-from reasoner.task import Problem, verify
+from bench.quality import TEMPERATURE, body_of, bootstrap
+from reasoner.sets import Question
 
 RESULTS = Path(__file__).parent / "results"
 CUES = "let me,wait"
@@ -65,7 +65,7 @@ class Row:
     """One question in one mode; `asked` counts requests beside the samples (probes, forced answers)."""
 
     question: str
-    bin: int
+    bin: str
     mode: str
     correct: bool
     tokens: int
@@ -76,27 +76,27 @@ class Row:
     seconds: float
 
 
-async def run(base_url: str, model: str, *, per_bin: int, concurrency: int, bins: int) -> list[Row]:
-    """Every held-out question of the first `bins` bins in every mode, a few programs at a time."""
-    asked = {name: each for name, each in questions("held-out", per_bin).items() if each.bin <= bins}
-    work = [(name, mode) for name in asked for mode in MODES]
-    bodies = {(name, mode): body_of(model, name, asked[name], MODES[mode]) for name, mode in work}
+async def run(base_url: str, model: str, *, per_bin: int, concurrency: int) -> list[Row]:
+    """Some held-out questions of every bin, but for the hopeless, in every mode, a few programs at a time."""
+    known = asked(per_bin, hopeless=False)
+    work = [(name, mode) for name in known for mode in MODES]
+    bodies = {(name, mode): body_of(model, name, known[name], MODES[mode]) for name, mode in work}
 
     def row(key: tuple[str, str], answer: Mapping[str, Any]) -> Row:
         name, mode = key
-        return _row(name, asked[name], mode, answer)
+        return _row(name, known[name], mode, answer)
 
     return await ask_all(base_url, bodies, row, title="inside", width=concurrency)
 
 
-def _row(name: str, problem: Problem, mode: str, answer: Mapping[str, Any]) -> Row:
+def _row(name: str, question: Question, mode: str, answer: Mapping[str, Any]) -> Row:
     samples = answer["compute"]["samples"]
     text = answer["choices"][0]["message"].get("content") or ""
     return Row(
         question=name,
-        bin=problem.bin,
+        bin=question.bin,
         mode=mode,
-        correct=verify(text, problem),
+        correct=question.correct(text),
         tokens=answer["usage"]["completion_tokens"],
         samples=samples["started"],
         asked=samples.get("asked", 0),
@@ -129,13 +129,14 @@ def table(rows: Sequence[Row]) -> str:
 
 async def measure(arguments: argparse.Namespace) -> None:
     """Run, print the table, keep the rows."""
-    options = {"per_bin": arguments.per_bin, "concurrency": arguments.concurrency, "bins": arguments.bins}
+    options = {"per_bin": arguments.per_bin, "concurrency": arguments.concurrency}
     if arguments.base_url:
         rows = await run(arguments.base_url, arguments.model, **options)
     else:
         async with serving() as base_url:
             rows = await run(base_url, arguments.model, **options)
-    print(f"\n{arguments.model}, {len(rows) // len(MODES)} held-out questions, temperature 1.0\n\n{table(rows)}")
+    questions = len(rows) // len(MODES)
+    print(f"\n{arguments.model}, {questions} held-out questions, temperature {TEMPERATURE:g}\n\n{table(rows)}")
     lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
     arguments.out.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     print(f"\nrows: {arguments.out}")
@@ -144,8 +145,7 @@ async def measure(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.inside", description=__doc__)
-    parser.add_argument("--per-bin", type=int, default=20, help="questions a bin")
-    parser.add_argument("--bins", type=int, default=6, help="the first so many bins; the last three are hopeless")
+    parser.add_argument("--per-bin", type=int, default=8, help="questions a bin (default %(default)s)")
     parser.add_argument("--concurrency", type=int, default=4, help="programs at a time")
     parser.add_argument("--model", default="reasoner-small")
     parser.add_argument("--base-url", help="measure this gateway instead of starting the demonstration")

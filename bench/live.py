@@ -24,15 +24,15 @@ from random import Random
 from subprocess import Popen
 from typing import Any
 
+from bench.asked import asked
 from bench.children import Child, backends, gateway, table
 from bench.load import Arrival, Reply, play, poisson, summary
-from reasoner.questions import questions
-from reasoner.task import Problem, verify
+from bench.quality import MAX_TOKENS, TEMPERATURE
+from reasoner.sets import Question
 from tests.vllm.server import MODEL, serving
 
 NAME = "reasoner-small"
 SEATS = 16
-BINS = (1, 2, 3, 4, 5, 6)
 GOAL = 0.9
 SLACK = 0.25
 """Seconds that an answer given at the deadline may take to its client."""
@@ -62,23 +62,24 @@ def budget(mode: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def arrivals(mode: str, rate: float, seed: int, options: argparse.Namespace) -> list[Arrival]:
     """The programs of a block: the same at the same times in both modes. Each is named by its question."""
-    dice, asked = Random(f"{rate} {seed}"), list(questions("held-out", 25, bins=BINS).items())
+    dice, known = Random(f"{rate} {seed}"), list(asked(hopeless=False).items())
     found = []
     for at in poisson(rate, options.seconds, dice):
-        name, problem = dice.choice(asked)
+        name, question = dice.choice(known)
         body = {
             "model": NAME,
-            "messages": [{"role": "user", "content": problem.question}],
-            "max_tokens": 900,
+            "messages": [{"role": "user", "content": question.question}],
+            "temperature": TEMPERATURE,
+            "max_tokens": MAX_TOKENS,
             "compute_budget": budget(mode, options),
         }
         found.append(Arrival(at, body, name=name))
     return found
 
 
-def right(reply: Reply, asked: Mapping[str, Problem]) -> bool:
+def right(reply: Reply, known: Mapping[str, Question]) -> bool:
     """Whether a reply has the right answer."""
-    return reply.status == 200 and verify(reply.text, asked[reply.name])
+    return reply.status == 200 and known[reply.name].correct(reply.text)
 
 
 def in_time(reply: Reply, deadline: float) -> bool:
@@ -127,7 +128,7 @@ class Row:
 
 def rows(blocks: Sequence[Block], options: argparse.Namespace) -> Iterator[Row]:
     """All blocks of a mode at a rate together."""
-    asked = questions("held-out", 25, bins=BINS)
+    known = asked(hopeless=False)
     for rate in options.rates:
         for mode in MODES:
             replies = [each for b in blocks if (b.rate, b.mode) == (rate, mode) for each in b.replies]
@@ -137,7 +138,7 @@ def rows(blocks: Sequence[Block], options: argparse.Namespace) -> Iterator[Row]:
                 mode,
                 len(replies),
                 sum(in_time(reply, options.deadline) for reply in replies) / max(1, len(replies)),
-                sum(right(reply, asked) for reply in replies) / max(1, len(replies)),
+                sum(right(reply, known) for reply in replies) / max(1, len(replies)),
                 found.p50,
                 found.p90,
                 found.p99,

@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.live import BASELINE, BINS, MODES, NAME, SEATS
+from bench.asked import HOPELESS, bin_of
+from bench.live import BASELINE, MODES, NAME, SEATS
 from cli.jobs import cores
 from cli.sim import TRACES, simulated
 from scheduler.policy import Policy
@@ -49,7 +50,7 @@ def stages(live: Mapping[str, Any], hardware: Path, seeds: int) -> list[Stage]:
         deadlines=Deadlines(base=live["deadline"]),
         engine=Cluster(str(hardware), replicas=2, max_num_seqs=SEATS),
     )
-    asked = [each for each in questions_of(scenario, (TRACES,)) if int(each.id.split("/")[1]) in BINS]
+    asked = [each for each in questions_of(scenario, (TRACES,)) if bin_of(each.id) not in HOPELESS]
     parameters = scenario.engine.parameters(Path())
     return [Stage(replace(scenario, seed=seed), asked, parameters) for seed in range(seeds)]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from bench.asked import ORDER, asked
 from bench.gateway import ask_all
-from reasoner.questions import questions
-from reasoner.task import Problem, verify
+from reasoner.sets import Question
 
 CAP = 16
 MODES: Mapping[str, dict[str, Any]] = {
@@ -26,7 +26,8 @@ MODES: Mapping[str, dict[str, Any]] = {
     "auto": {"compute_budget": "auto"},
 }
 ONE, GREEDY, FIXED, ADAPTIVE, AUTO = MODES
-MAX_TOKENS = 900
+TEMPERATURE, MAX_TOKENS = 0.8, 1100
+"""As the demonstration models were recorded."""
 CONCURRENCY = 2
 BOOTSTRAP = 2000
 
@@ -36,7 +37,7 @@ class Row:
     """One question answered in one mode. `oracle` holds the tokens of the clairvoyant stop (fixed mode only)."""
 
     question: str
-    bin: int
+    bin: str
     mode: str
     correct: bool
     tokens: int
@@ -46,26 +47,26 @@ class Row:
     oracle: int | None = None
 
 
-async def run(base_url: str, model: str, *, per_bin: int, temperature: float = 1.0) -> list[Row]:
+async def run(base_url: str, model: str, *, per_bin: int | None, temperature: float = TEMPERATURE) -> list[Row]:
     """Every held-out question in every mode, a few programs at a time; seeds are fixed per question."""
-    asked = questions("held-out", per_bin)
-    work = [(name, mode) for name in asked for mode in MODES]
-    bodies = {(name, mode): body_of(model, name, asked[name], MODES[mode], temperature) for name, mode in work}
+    known = asked(per_bin)
+    work = [(name, mode) for name in known for mode in MODES]
+    bodies = {(name, mode): body_of(model, name, known[name], MODES[mode], temperature) for name, mode in work}
 
     def row(key: tuple[str, str], answer: Mapping[str, Any]) -> Row:
         name, mode = key
-        return _row(name, asked[name], mode, answer)
+        return _row(name, known[name], mode, answer)
 
     return await ask_all(base_url, bodies, row, title="quality", width=CONCURRENCY)
 
 
 def body_of(
-    model: str, name: str, problem: Problem, mode: Mapping[str, Any], temperature: float = 1.0
+    model: str, name: str, question: Question, mode: Mapping[str, Any], temperature: float = TEMPERATURE
 ) -> dict[str, Any]:
     """The same seed in every mode: all that begins with one sample begins with the same one."""
     return {
         "model": model,
-        "messages": [{"role": "user", "content": problem.question}],
+        "messages": [{"role": "user", "content": question.question}],
         "temperature": temperature,
         "max_tokens": MAX_TOKENS,
         "seed": random.Random(name).randrange(2**31 - 100_000),
@@ -73,14 +74,14 @@ def body_of(
     }
 
 
-def _row(name: str, problem: Problem, mode: str, answer: Mapping[str, Any]) -> Row:
+def _row(name: str, question: Question, mode: str, answer: Mapping[str, Any]) -> Row:
     compute = answer["compute"]
     text = answer["choices"][0]["message"].get("content") or ""
     return Row(
         question=name,
-        bin=problem.bin,
+        bin=question.bin,
         mode=mode,
-        correct=verify(text, problem),
+        correct=question.correct(text),
         tokens=answer["usage"]["completion_tokens"],
         samples=compute["samples"]["started"],
         stop_reason=compute["stop_reason"],
@@ -176,8 +177,8 @@ def bins_table(rows: Sequence[Row]) -> str:
         "| bin | fixed accuracy | fixed tokens | adaptive accuracy | adaptive tokens | auto accuracy | auto tokens |",
         "|---|---|---|---|---|---|---|",
     ]
-    for bin_ in sorted({row.bin for row in rows}):
-        cells = [str(bin_)]
+    for bin_ in sorted({row.bin for row in rows}, key=ORDER.index):
+        cells = [bin_]
         for mode in (FIXED, ADAPTIVE, AUTO):
             chosen = [row for row in rows if row.bin == bin_ and row.mode == mode]
             cells += [f"{fmean(row.correct for row in chosen):.2f}", f"{fmean(row.tokens for row in chosen):,.0f}"]

@@ -95,13 +95,18 @@ def played(attempt: Try, seed: int) -> tuple[Record, float]:
 
 def tried(attempt: Try) -> Found:
     """All seeds of a trial, from the checkpoint if there is one."""
-    path = RESULTS / f"{sha256(repr(attempt).encode()).hexdigest()[:20]}.json"
+    path = RESULTS / f"{_key(attempt)}.json"
     if path.is_file():
         return Found(**json.loads(path.read_text(encoding="utf-8")))
     found = _mean(attempt.rate, [played(attempt, seed) for seed in attempt.seeds])
     RESULTS.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({name: getattr(found, name) for name in Found.__slots__}), encoding="utf-8")
     return found
+
+
+def _key(attempt: Try) -> str:
+    recorded = (TRACES / f"{attempt.table}.jsonl.gz").read_bytes()  # with other samples it is another trial
+    return sha256(repr(attempt).encode() + recorded).hexdigest()[:20]
 
 
 def _mean(rate: float, seeds: Sequence[tuple[Record, float]]) -> Found:

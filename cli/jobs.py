@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
-from signal import SIG_DFL, SIGINT, signal
 
+from cli.pools import pool
 from sim.plan import Measured, Plan, joined, measure
 from sim.traces import Question
 
@@ -60,16 +59,11 @@ def replay(traces: Sequence[Trace], jobs: int, progress: Progress = lambda _: No
 
 
 def _pooled(work: Sequence[tuple[Trace, Sequence[Question]]], jobs: int, progress: Progress) -> list[Measured]:
-    """Spawned, not forked: a process that has threads already must not be. Ctrl-C ends them at once, without a word."""
-    count, context = min(jobs, len(work)), get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, initializer=signal, initargs=(SIGINT, SIG_DFL))
-    try:
+    with pool(min(jobs, len(work))) as workers:
         sizes: dict[Future[Measured], int] = {}
         for trace, piece in work:
-            sizes[pool.submit(measure, piece, trace.plan)] = trace.plan.work * len(piece)
+            sizes[workers.submit(measure, piece, trace.plan)] = trace.plan.work * len(piece)
         for job in as_completed(sizes):
             job.result()
             progress(sizes[job])
         return [job.result() for job in sizes]
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--worked", action="store_true", help="with the worked solution")
     listing.set_defaults(run=_questions)
     templates = commands.add_parser("written", help="tell what is wrong with files of templates, or what they say")
-    templates.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as in the folder `written`")
+    templates.add_argument("files", type=Path, nargs="*", metavar="FILE", help="as in the folder `written`")
+    templates.add_argument(
+        "--model", type=Path, metavar="GGUF", help="ask it every template kept from training, greedily"
+    )
     templates.set_defaults(run=_written)
     card = commands.add_parser("card", help="write the generated parts of the model card, and its pictures")
     card.add_argument("--root", type=Path, default=HERE, metavar="FOLDER", help="instead of this package's folder")
@@ -171,8 +174,12 @@ def _questions(args: argparse.Namespace) -> None:
 
 def _written(args: argparse.Namespace) -> None:
     dice = Random(0)
+    if args.model:
+        with LlamaCpp(args.model, parallel=1) as engine:
+            print(written.answered(engine, dice))
     told = [written.shown(line, dice) for file in args.files for line in written.lines(file)]
-    print("\n".join(f"{number}. {each}" for number, each in enumerate(told, 1)))
+    for number, each in enumerate(told, 1):
+        print(f"{number}. {each}")
     faulty = sum(each.startswith(written.FAULT) for each in told)
     if faulty:
         raise ValueError(f"{faulty} of {len(told)} lines are faulty")

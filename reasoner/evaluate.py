@@ -24,6 +24,7 @@ from reasoner.figures import (
     mean,
     mean_known,
     pass_at,
+    unanswered,
     weighted_at,
 )
 
@@ -40,6 +41,10 @@ def _any_right(line: Line, k: int) -> float:
 
 def _entropy(line: Line) -> float:
     return entropy(line["samples"])
+
+
+def _unanswered(line: Line) -> float:
+    return unanswered(line["samples"])
 
 
 def _after_stated(line: Line) -> float:
@@ -82,6 +87,7 @@ ACCURACIES: Mapping[str, Callable[[Line], float]] = {
 }
 """Of a question; of several the mean, nan if one has too few samples."""
 COURSES: Mapping[str, Callable[[Line], float]] = {
+    "unanswered": _unanswered,
     "entropy": _entropy,
     **{f"forced@{share:.0%}": partial(forced_right, share=share) for share in _SHARES},
     "after stated": _after_stated,

@@ -126,6 +126,11 @@ def _answer_at(course: Sequence[Sequence[Any]], share: float) -> str | None:
     return answer
 
 
+def unanswered(samples: Sequence[Sample]) -> float:
+    """Share of the samples without an answer."""
+    return mean([float(sample["answer"] is None) for sample in samples])
+
+
 def after_stated(samples: Iterable[Sample]) -> float:
     """Mean share of the thought that comes after its first stated answer, of the thoughts that state one."""
     told = [sample for sample in samples if sample.get("stated") is not None and sample["thought"]]

@@ -38,8 +38,8 @@ class Mixture:
     `stories`, `ledgers`, `puzzles`, `drills`, `lookups`, `walks`, `clauses`: of examples; `written`: of the stories,
     those in the wording of many hands; `everyday`: of the others, those in the words that people use most; `steps`: how
     often a story has so many; `levels`: how often a ledger is of each level, `bins` a puzzle of each bin; `checks`: how
-    often a thought has 0, 1, 2, 3 checks; `reading`: large numbers, whose results hardly count; `slips`: whether
-    thoughts may slip.
+    often the thought of a sum has 0, 1, 2, 3 checks; `reading`: large numbers, whose results hardly count, and sums
+    that never slip; `slips`: whether thoughts may slip at all.
     """
 
     stories: float
@@ -103,7 +103,7 @@ class Mixture:
         puzzle = drawn("train", partial(orderings.draw, bin_=chosen(dice, self.bins)), dice)
         if dice.random() < CUT and not self.reading:
             return ordering_thoughts.cut_example(puzzle, dice)
-        return ordering_thoughts.example(puzzle, dice)
+        return ordering_thoughts.example(puzzle, dice, slips=self.slips)
 
 
 def chosen(dice: Random, shares: Mapping[T, float]) -> T:

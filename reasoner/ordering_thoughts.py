@@ -64,9 +64,9 @@ def thought(puzzle: Puzzle, rng: Random, checks: int | None = None, slips: bool 
     return _weighted(draft.pieces, WEIGHTS)
 
 
-def example(puzzle: Puzzle, rng: Random) -> Example:
-    """The question, a thought and the answer: all but the question and the slips weigh."""
-    return (_asked(puzzle), *thought(puzzle, rng), *said(puzzle.answer))
+def example(puzzle: Puzzle, rng: Random, *, slips: bool = True) -> Example:
+    """The question, a thought and the answer: all but the question and the slips weigh. `slips`: as of `thought`."""
+    return (_asked(puzzle), *thought(puzzle, rng, slips=slips), *said(puzzle.answer))
 
 
 def cut_example(puzzle: Puzzle, rng: Random) -> Example:

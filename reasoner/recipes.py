@@ -39,6 +39,11 @@ GROWN = replace(WORDING, puzzles=0.24, lookups=0.06)
 """A grown model has room for orderings too."""
 ORDINARY = replace(GROWN, stories=0.80, puzzles=0.20, everyday=0.5, written=0.7)
 """And for the wording of many hands."""
+HANDS = replace(ORDINARY, written=0.8)
+PLAIN = replace(
+    HANDS, stories=1.6, ledgers=0.12, puzzles=0.12, drills=0.04, lookups=0.02, walks=0.02, clauses=0.0, written=0.9
+)
+"""Ten thousand templates take their time; of the rest as much as keeps it. A clause alone tells no order of telling."""
 EASY = replace(
     EVERYTHING,
     stories=0.28,
@@ -83,10 +88,12 @@ def recipes() -> Mapping[str, Recipe]:
 
 
 def grown_stages() -> tuple[Stage, ...]:
-    """Of a model that has grown: wording of its own grammar first, of many hands second."""
+    """Of a model that has grown: wording of its own grammar first, of many hands second, and ever more of those."""
     return (
         Stage("wording", GROWN, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.75),
         Stage("ordinary", ORDINARY, 16_000_000, lr=0.008, embedding_lr=0.0015, decay=0.9),
+        Stage("hands", HANDS, 20_000_000, lr=0.008, embedding_lr=0.0015, decay=0.9),
+        Stage("plain", PLAIN, 34_000_000, lr=0.008, embedding_lr=0.0015, decay=0.9),
     )
 
 

@@ -40,7 +40,7 @@ STANDARD: Mapping[str, int] = MappingProxyType(
     | dict(zip(BINS["story"], (8, 12, 16, 16, 16, 10), strict=True))
     | dict(zip(BINS["ordering"], (8, 12, 14, 16, 14, 10), strict=True))
 )
-"""How many of each bin to report on: the steep middle well covered, a seventh hopeless (ledgers of bins 8 and 9)."""
+"""How many of each bin to report on: the steep middle well covered, a seventh as good as hopeless (bins 8 and 9)."""
 NEWCOMERS = Path(__file__).with_name("newcomer.jsonl")
 # A split has at least 10 % of the problems; far more misses in a row mean that a bin's distinct ones are used up.
 _MOST_MISSES = 3000

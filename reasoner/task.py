@@ -58,8 +58,8 @@ LEVELS: Mapping[int, Level] = {
     7: Level(12, 300, 999, pack_sizes=(11, 99), two_people=0.3),
     8: Level(6, 99, 999_999, hard_products=1),
 }
-# Evaluation bins: level, and the share of problems with two owners. Bins 1-3 are easy, 8 and 9 hopeless for the
-# shipped models (8 by arithmetic, so answers scatter; 9 by bookkeeping: level 4 with two owners).
+# Evaluation bins: level, and the share of problems with two owners. Bins 1-3 are easy, 8 and 9 meant to be hopeless for
+# the shipped models (8 by arithmetic, so answers scatter; 9 by bookkeeping: level 4 with two owners).
 BINS: Mapping[int, tuple[int, float]] = {**{level: (level, 0.0) for level in LEVELS}, 9: (4, 1.0)}
 
 

@@ -20,9 +20,7 @@ Quorate serves {models} on {address}. Try:
     "messages": [{{"role": "user", "content": "{question}"}}]
   }}'
 """
-QUESTION = (
-    "Nina has 30 beads. Nina uses up 12 beads. Nina gets 2 packs with 7 beads each. How many beads does Nina have now?"
-)
+QUESTION = "Tom picked 3 baskets of 6 apples. Four were rotten. How many good apples did he have?"
 CANNOT_START, WRONG_SETTINGS = 1, 2
 
 

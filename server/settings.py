@@ -22,7 +22,7 @@ from server.store.settings import StoreSettings
 from server.tenants import TenantSettings, at_odds
 
 DEMO = Path(__file__).parent / "demo.toml"
-"""The demonstration settings: two small reasoning models on the embedded engine, budget `auto`."""
+"""The demonstration settings: three small reasoning models on the embedded engine, budget `auto`."""
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR)]

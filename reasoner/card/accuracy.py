@@ -13,7 +13,9 @@ from reasoner.sets import OWNERS, Task
 
 NOTHING = "Not recorded yet: there is no trace of held-out questions in `reasoner/traces`."
 MIDDLE = (0.25, 0.75)
-"""A model's middle bins: one sample is right so often."""
+"""A model's middle bins: one sample is right so often, guesses taken off."""
+GUESSED: Mapping[str, float] = {"o1": 1 / 3} | dict.fromkeys(("o2", "o3", "o4", "o5", "o6"), 1 / 4)
+"""How often who only guesses a letter is right; numbers are not guessed."""
 PAIR = ("reasoner-small", "reasoner-large")
 """Between whom size is judged."""
 _NORMAL = 1.96
@@ -60,7 +62,7 @@ def newcomer(sources: Sources) -> str:
 
 
 def middle_bins(sources: Sources, recording: Recording) -> tuple[str, ...]:
-    """The bins of a model in which one sample is right a quarter to three quarters of the time.
+    """The bins of a model in which one sample is right a quarter to three quarters of the time, guesses taken off.
 
     Which they are is read from its calibration recording, where there is one: figures of bins that were chosen by the
     same samples would flatter.
@@ -69,8 +71,14 @@ def middle_bins(sources: Sources, recording: Recording) -> tuple[str, ...]:
     found = (bin_ for task in FAMILIES for bin_ in judged.bins(task))
     return tuple(
         bin_ for bin_ in found
-        if MIDDLE[0] <= judged.single[bin_] <= MIDDLE[1] and bin_ in recording.of_bins
+        if MIDDLE[0] <= known(bin_, judged.single[bin_]) <= MIDDLE[1] and bin_ in recording.of_bins
     )  # fmt: skip
+
+
+def known(bin_: str, right: float) -> float:
+    """The share of questions whose answer is known, if all others are guessed: (right - guessed) / (1 - guessed)."""
+    guessed = GUESSED.get(bin_, 0.0)
+    return (right - guessed) / (1 - guessed)
 
 
 def votes(sources: Sources) -> str:
@@ -84,25 +92,25 @@ def _votes(sources: Sources, recording: Recording) -> str:
     named = f"`{recording.model}`, temperature {recording.temperature:g}"
     if not bins:
         return f"{named}: no bin is in the middle."
-    known = [k for k in VOTES if k <= recording.samples]
+    counts = [k for k in VOTES if k <= recording.samples]
     groups = {bin_: recording.of_bins[bin_] for bin_ in bins}
     groups["together"] = tuple(line for bin_ in bins for line in recording.of_bins[bin_])
-    header = ("bin", "questions", "pass@1", "greedy", *(f"maj@{k}" for k in known), *_beyond(known))
+    header = ("bin", "questions", "pass@1", "greedy", *(f"maj@{k}" for k in counts), *_beyond(counts))
     where = "the calibration" if recording.model in sources.chosen else "these"
     return (
         f"{named}; middle bins as {where} questions tell. Differences in percentage points, with 95 % intervals:\n\n"
-        + table(header, (tuple(_voted(recording, name, lines, known)) for name, lines in groups.items()))
+        + table(header, (tuple(_voted(recording, name, lines, counts)) for name, lines in groups.items()))
     )
 
 
-def _beyond(known: Sequence[int]) -> tuple[str, ...]:
-    return (f"maj@{known[-1]} - pass@1", f"maj@{known[-1]} - greedy") if known else ()
+def _beyond(counts: Sequence[int]) -> tuple[str, ...]:
+    return (f"maj@{counts[-1]} - pass@1", f"maj@{counts[-1]} - greedy") if counts else ()
 
 
-def _voted(recording: Recording, name: str, lines: Sequence[Line], known: Sequence[int]) -> Iterator[str]:
+def _voted(recording: Recording, name: str, lines: Sequence[Line], counts: Sequence[int]) -> Iterator[str]:
     single = [pass_at(line["samples"], 1) for line in lines]
     plain = [greedy(line) for line in lines]
-    voted = [[recording.voted[line["id"], k] for line in lines] for k in known]
+    voted = [[recording.voted[line["id"], k] for line in lines] for k in counts]
     yield from (name, str(len(lines)), share(mean(single)), share(mean(plain)), *(share(mean(each)) for each in voted))
     if voted:
         yield str(difference([a - b for a, b in zip(voted[-1], single, strict=True)]))
@@ -138,7 +146,7 @@ def beyond_small(sources: Sources, task: Task) -> Difference | None:
 
 
 def middle_two(sources: Sources, task: Task) -> tuple[str, ...]:
-    """The two neighbouring bins of a family whose pass@1, the mean of small and large, is nearest to one half.
+    """The two neighbouring bins of a family whose pass@1, of both sizes, guesses taken off, is nearest to one half.
 
     By the calibration recordings of both, where there are any.
     """
@@ -147,7 +155,7 @@ def middle_two(sources: Sources, task: Task) -> tuple[str, ...]:
     bins = [
         bin_ for bin_ in read[PAIR[0]].bins(task) if _in_both(sources, bin_) and all(bin_ in rate for rate in rates)
     ]
-    both = {bin_: mean([rate[bin_] for rate in rates]) for bin_ in bins}
+    both = {bin_: mean([known(bin_, rate[bin_]) for rate in rates]) for bin_ in bins}
     return min(pairwise(bins), key=lambda two: abs(both[two[0]] + both[two[1]] - 1), default=tuple(bins))
 
 
@@ -168,7 +176,7 @@ def _singles(recording: Recording, bins: Sequence[str]) -> Mapping[str, float]:
 
 
 def hopeless(sources: Sources) -> str:
-    """Which bins a model cannot do: not one of 32 samples is right of nine questions in ten."""
+    """Which bins a model cannot do: of 32 samples, one is right for fewer than a tenth of the questions."""
     found = []
     for model, recording in sources.reported.items():
         bins = [
@@ -178,4 +186,4 @@ def hopeless(sources: Sources) -> str:
         if recording.samples >= VOTES[-1]:
             found.append(f"`{model}`: {', '.join(bins) or 'none'}")
     told = "; ".join(found)
-    return f"Bins in which nine questions of ten have no right answer among 32 samples: {told}." if told else NOTHING
+    return f"Bins whose pass@{VOTES[-1]} is below 0.1: {told}." if told else NOTHING

@@ -6,7 +6,6 @@ from math import isnan
 from reasoner.card.accuracy import PAIR, beyond_greedy, beyond_small
 from reasoner.card.sources import FAMILIES, Sources
 from reasoner.card.tables import UNKNOWN, table
-from reasoner.card.weights import models
 
 NEWCOMERS = 0.90
 GREEDY = 0.05
@@ -46,7 +45,7 @@ def _sizes(sources: Sources) -> Iterator[Row]:
 
 
 def _size(sources: Sources) -> Row:
-    files = [path for model in models(sources.weights) for path in model.iterdir()]
+    files = [path for path in sources.weights.glob("*/*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     return f"all weights within {MEGABYTES} MB", f"{len(files)} files", f"{size:.1f} MB", _reached(MEGABYTES, size)
 

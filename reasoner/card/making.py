@@ -9,6 +9,7 @@ from reasoner.card.sources import Sources
 from reasoner.card.tables import UNKNOWN, millions, share, table
 from reasoner.mixtures import CUT, Mixture
 from reasoner.recipes import recipes
+from reasoner.thoughts import NUMBERS_OF_CHECKS
 from reasoner.training.recipe import Recipe, Stage
 
 Key = TypeVar("Key")
@@ -46,7 +47,17 @@ def mixtures(_: Sources) -> str:
     rows = (_mixed(name, mixture) for name, mixture in found.items())
     sizes = table(("mixture", "steps of a story", "level of a ledger", "bin of an ordering"),
                   (_sized(name, mixture) for name, mixture in found.items()))  # fmt: skip
-    return f"{table(header, rows)}\n\n{sizes}\n\nShares in percent. {CUT:.0%} of the thoughts are cut short."
+    return f"{table(header, rows)}\n\n{sizes}\n\n{_left_out()}"
+
+
+def _left_out() -> str:
+    """What the columns do not tell."""
+    checks = ", ".join(f"{check:.0f}" for check in percentages(dict(enumerate(NUMBERS_OF_CHECKS))).values())
+    return (
+        "Shares in percent; checks and slips are those of sums. Thoughts of orderings have 0, 1, 2, 3 checks in "
+        f"{checks} of 100 and may slip, in the stage reading too. {CUT:.0%} of the thoughts are cut short, but for the "
+        "sums of reading."
+    )
 
 
 def _mixtures() -> Mapping[str, Mixture]:
@@ -146,7 +157,7 @@ FIGURES = ("pass@1", "greedy", "maj@8", "maj@32", "pass@32")
 
 
 def second_seed(sources: Sources) -> str:
-    """Figures of the models that are shipped and of their rebuild with another seed, family by family."""
+    """Figures of the shipped models and of their rebuild with another seed, where questions are the same."""
     if not sources.second:
         return "Not measured yet: there is no `reasoner/second-seed.json`."
     rows = [row for model, found in sources.second.items() for row in _compared(sources, model, found)]
@@ -157,8 +168,10 @@ def _compared(sources: Sources, model: str, rebuilt: Sequence[Mapping[str, objec
     shipped = sources.reported[model].rows if model in sources.reported else {}
     for row in rebuilt:
         if row["bin"] in ("ledger", "story", "ordering", "newcomer", "all"):
-            pair = (("shipped", shipped.get(str(row["bin"]))), ("another", row))
-            yield from (_seeded(model, seed, one) for seed, one in pair if one)
+            first = shipped.get(str(row["bin"]))
+            if first is not None and first["questions"] == row["questions"]:
+                yield _seeded(model, "shipped", first)
+            yield _seeded(model, "another", row)
 
 
 def _seeded(model: str, seed: str, row: Mapping[str, object]) -> tuple[str, ...]:

@@ -85,7 +85,8 @@ def _stages(axis: Axes, points: Sequence[Data], tokens: Sequence[float]) -> None
 
 
 def _legend_right(axis: Axes) -> None:
-    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
 def accuracy(data: Data, path: Path, digest: str) -> None:

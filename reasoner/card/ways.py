@@ -6,12 +6,12 @@ no speeds are measured, a token costs in proportion to the model's parameters.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, isnan, nan
 
-from reasoner.card.accuracy import PAIR
+from reasoner.card.accuracy import PAIR, Difference, difference
 from reasoner.card.costs import measured, per_token
 from reasoner.card.sources import FAMILIES, Recording, Sources
-from reasoner.card.tables import points, share, table
+from reasoner.card.tables import share, table
 from reasoner.figures import Line, Sample, greedy, mean, pass_at
 from reasoner.sets import OWNERS
 
@@ -25,13 +25,18 @@ SECOND = ("greedy", "x 1", "x 4")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to answer: how often it is right, what a question costs, and how often the large model is asked."""
+    """A way to answer. `right`: how often, by question; `cost`: of a question; `asked`: how often the large one is."""
 
     name: str
     model: str
-    accuracy: float
+    right: tuple[float, ...]
     cost: float
     asked: float = 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """How often it is right."""
+        return mean(self.right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,26 @@ class Compared:
     alone: tuple[Way, ...]
     cascades: tuple[Way, ...]
 
-    def at(self, cost: float) -> float:
-        """The accuracy that models alone reach at this mean cost, ways being mixed by lot; nan below the cheapest."""
+    def at(self, cost: float) -> tuple[float, ...]:
+        """How often models alone are right at this mean cost, of every question; empty below the cheapest.
+
+        Ways are mixed by lot: with fixed odds a question is answered in the one way or in the other.
+        """
         hull = upper_hull((way.cost, way.accuracy) for way in self.alone)
-        best = float("nan")
-        for (low, first), (high, second) in zip(hull, [*hull[1:], (float("inf"), hull[-1][1])], strict=True):
-            if low <= cost < high:
-                best = first + (second - first) * (cost - low) / (high - low) if high < float("inf") else first
-        return best
+        ways = {(way.cost, way.accuracy): way for way in self.alone}
+        reached = [point for point in hull if point[0] <= cost]
+        if not reached:
+            return ()
+        low = reached[-1]
+        high = hull[len(reached)] if len(reached) < len(hull) else low
+        odds = (cost - low[0]) / (high[0] - low[0]) if high != low else 0.0
+        both = zip(ways[low].right, ways[high].right, strict=True)
+        return tuple(first + (second - first) * odds for first, second in both)
+
+    def gain(self, way: Way) -> Difference:
+        """What a cascade adds to models alone at its cost, over questions; nan below the cheapest."""
+        alone = self.at(way.cost)
+        return difference([a - b for a, b in zip(way.right, alone, strict=True)]) if alone else Difference(nan, nan)
 
 
 def upper_hull(found: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -93,7 +110,7 @@ def compared(recordings: Mapping[str, Recording], prices: Mapping[str, float], t
         for model in PAIR
     )
     alone = [
-        Way(f"{model} {name}", model, mean(right), mean(tokens) * prices[model])
+        Way(f"{model} {name}", model, tuple(right), mean(tokens) * prices[model])
         for model, own in zip(PAIR, (small, large), strict=True)
         for name, (right, tokens) in own.items()
         if right
@@ -144,9 +161,9 @@ def _cascade(
     more: Sequence[float],
 ) -> Way:
     asked = [1 - same for _, same, _ in first]
-    right = [known + share * large for (_, _, known), share, large in zip(first, asked, otherwise, strict=True)]
+    right = tuple(known + share * large for (_, _, known), share, large in zip(first, asked, otherwise, strict=True))
     spent = [cost + share * large for cost, share, large in zip(costs, asked, more, strict=True)]
-    return Way(name, "both", mean(right), mean(spent), mean(asked))
+    return Way(name, "both", right, mean(spent), mean(asked))
 
 
 def escalation(sources: Sources) -> str:
@@ -169,7 +186,7 @@ def unit(sources: Sources) -> str:
 
 def _told(way: Way, found: Compared) -> tuple[str, ...]:
     cascade = way in found.cascades
-    gain = points(way.accuracy - found.at(way.cost)) if cascade else "-"
+    gain = str(found.gain(way)) if cascade else "-"
     return way.name, share(way.accuracy), f"{way.cost:.0f}", f"{way.asked:.0%}" if cascade else "-", gain
 
 
@@ -179,10 +196,14 @@ def _verdict(sources: Sources, prices: Mapping[str, float], task: str) -> str:
     judged = compared(sources.chosen, prices, task) or found
     if not (found and judged and found.cascades and judged.cascades):
         return "not recorded"
-    chosen = max(judged.cascades, key=lambda way: way.accuracy - judged.at(way.cost)).name
+    chosen = max(judged.cascades, key=lambda way: judged.gain(way).mean).name
     best = next((way for way in found.cascades if way.name == chosen), found.cascades[0])
-    gain = best.accuracy - found.at(best.cost)
-    pays = "escalation pays" if gain > 0 else "escalation does not pay"
-    return (
-        f"{pays}: {best.name}: {share(best.accuracy)} for {best.cost:.0f}, {points(gain)} points against models alone."
-    )
+    gain = found.gain(best)
+    return f"{pays(gain)}: {best.name}: {share(best.accuracy)} for {best.cost:.0f}, {gain} points against models alone."
+
+
+def pays(gain: Difference) -> str:
+    """The verdict on what a cascade adds: none where the interval has 0 in it."""
+    if isnan(gain.half) or abs(gain.mean) <= gain.half:
+        return "no difference that shows"
+    return "escalation pays" if gain.mean > 0 else "escalation does not pay"

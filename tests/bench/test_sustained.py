@@ -1,8 +1,11 @@
 """The study of sustained rates: how a rate is found, and that every policy can be played."""
 
+import json
+
 import pytest
 
-from bench.sustained import STEP, TABLES, Try, climb, played, stage
+from bench import sustained
+from bench.sustained import STEP, TABLES, Try, climb, played, stage, tried
 from bench.sustained_found import Found, crossing
 from bench.sustained_policies import MAIN, PARTS, POLICIES
 
@@ -52,3 +55,17 @@ def test_a_trial_under_light_load_loses_nothing():
     record, whole = played(Try("mcqa100-gpt4-cot", "fixed, engine order", 0.25), 1)
     assert record.attainment == 1.0
     assert record.accuracy == pytest.approx(whole)
+
+
+def test_a_trial_on_other_samples_is_another_trial(tmp_path, monkeypatch):
+    """What was kept of a trial is found again, until its table is recorded anew."""
+    table, made = tmp_path / "table.jsonl.gz", []
+    monkeypatch.setattr(sustained, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sustained, "TRACES", tmp_path)
+    monkeypatch.setattr(sustained, "played", lambda attempt, seed: made.append(seed))
+    monkeypatch.setattr(sustained, "_mean", lambda rate, seeds: found(rate, attainment=len(made) / 10))
+    attempt = Try("table", "ours", 1.0, seeds=(1,))
+    for samples in ("old", "old", "new"):
+        table.write_bytes(json.dumps(samples).encode())
+        seen = tried(attempt)
+    assert (made, seen.attainment) == ([1, 1], 0.2)

@@ -126,6 +126,13 @@ def test_entropy_counts_answers_in_nats() -> None:
     assert math.isnan(entropy(line([None])["samples"]))
 
 
+def test_samples_without_an_answer_are_counted() -> None:
+    """As a share of all."""
+    row = rows([line(["7", "1", None, None])])[-1]
+    assert row["unanswered"] == 0.5
+    assert rows([line(["7"])])[-1]["unanswered"] == 0
+
+
 def probed(*courses: list[list[Any]]) -> dict[str, Any]:
     """A line whose samples have these probes."""
     plain = line(["7"] * len(courses))
@@ -174,8 +181,8 @@ def test_scores_are_judged_over_all_samples_of_a_row() -> None:
     (row, _) = rows([told])
     assert (row["AUROC mean"], row["AUROC steps"], row["thought"], row["after stated"]) == (1, 0.5, 20, 0.5)
     assert tables([told]).split("\n\n")[1].splitlines()[::2] == [
-        "| bin | questions | thought | entropy | after stated | AUROC mean | AUROC steps |",
-        "| 1 | 1 | 20 | 0.693 | 0.500 | 1.000 | 0.500 |",
+        "| bin | questions | thought | unanswered | entropy | after stated | AUROC mean | AUROC steps |",
+        "| 1 | 1 | 20 | 0.000 | 0.693 | 0.500 | 1.000 | 0.500 |",
     ]
 
 

@@ -47,6 +47,7 @@ MIXED = Mixture(
 )
 ONLY = {"stories": 0.0, "ledgers": 0.0, "puzzles": 0.0, "drills": 0.0, "lookups": 0.0, "walks": 0.0, "clauses": 0.0}
 SUMS = {**ONLY, "stories": 0.5, "ledgers": 0.5}
+PUZZLES = {**ONLY, "puzzles": 1.0}
 DRAWS: dict[str, Callable[[Random], Any]] = {
     "story": partial(told, steps=2),
     "large story": partial(told, steps=3, reading=True),
@@ -168,12 +169,13 @@ def test_reading_has_large_numbers_that_hardly_weigh() -> None:
 
 
 def test_without_slips_only_the_prompt_has_no_weight() -> None:
-    """Of whole thoughts, that is."""
-    for whole in examples(replace(MIXED, slips=False, **SUMS), 100):
-        if whole[-2].weight:
-            weights = [segment.weight for segment in whole]
-            assert weights[0] == 0.0
-            assert set(weights[1:]) == {1.0, HEAD}
+    """Of whole thoughts, that is: of sums, and of orderings."""
+    for kind in (SUMS, PUZZLES):
+        for whole in examples(replace(MIXED, slips=False, **kind), 100):
+            if whole[-2].weight:
+                weights = [segment.weight for segment in whole]
+                assert weights[0] == 0.0
+                assert min(weights[1:]) > 0
 
 
 def test_the_same_dice_give_the_same_examples() -> None:
@@ -270,7 +272,7 @@ def test_clauses_say_what_they_mean() -> None:
         assert len(lines) >= 12
         assert [each.text.strip() for each in whole if each.weight] == [head for head, _ in lines]
         signs.update(sign for _, sign in lines)
-    assert min(signs.values()) > 10
+    assert min(signs.values()) > 5
     assert len(signs) == 4
 
 

@@ -245,5 +245,5 @@ def test_a_variable_wins_over_the_demonstration(monkeypatch: pytest.MonkeyPatch,
     assert load(DEMO).default_budget == "auto"
     monkeypatch.setenv("QUORATE_DEFAULT_BUDGET", spelled)
     assert load(DEMO).default_budget == "off"
-    assert load(DEMO).models[0].name == "reasoner-small"
+    assert load(DEMO).models[0].name == "reasoner-large"
     assert load(file).default_budget == "high"

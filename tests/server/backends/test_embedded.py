@@ -144,7 +144,7 @@ async def test_thoughts_and_answer_are_told_apart(engine: EmbeddedBackend) -> No
     """No tag is left in either part, and the answer begins with its first word."""
     message = (await engine.complete(ask(temperature=0)))["choices"][0]["message"]
     assert message["content"].startswith("The answer is \\boxed{")
-    assert message["reasoning_content"].startswith("1. ") and "3*5=15" in message["reasoning_content"]
+    assert message["reasoning_content"].startswith("0. ") and "3*5=15" in message["reasoning_content"]
     assert "think>" not in message["content"] + message["reasoning_content"]
 
 
@@ -337,9 +337,9 @@ async def test_a_template_that_the_engine_knows_is_split_once(tmp_path: Path) ->
         plain, choice, thought = [(await backend.complete(call))["choices"][0]["message"] for call in calls]
     finally:
         await backend.aclose()
-    assert plain["reasoning_content"].startswith("1. ") and plain["content"].startswith("The answer is")
+    assert plain["reasoning_content"].startswith("0. ") and plain["content"].startswith("The answer is")
     assert choice == {"role": "assistant", "content": "yes"}
-    assert thought["reasoning_content"].startswith("1. ") and thought["content"] == '"no"'
+    assert thought["reasoning_content"].startswith("0. ") and thought["content"] == '"no"'
 
 
 # Load and aborts
