@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from reasoner.sets import OWNERS, STANDARD, Question, selected
+from reasoner.sets import OWNERS, STANDARD, Question, newcomers, selected
 
 HOPELESS = frozenset({"8", "9"})
 """Bins of ledgers that are beyond the models on purpose."""
@@ -17,8 +17,7 @@ def asked(per_bin: int | None = None, *, hopeless: bool = True) -> dict[str, Que
     """
     numbers = {bin_: min(number, per_bin or number) for bin_, number in STANDARD.items()}
     kept = {bin_: number for bin_, number in numbers.items() if hopeless or bin_ not in HOPELESS}
-    newcomers = selected("held-out", {"newcomer": 1})
-    return selected("held-out", kept) | dict(islice(newcomers.items(), per_bin))
+    return selected("held-out", kept) | dict(islice(newcomers().items(), per_bin))
 
 
 def bin_of(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner.record import load, save
+from reasoner.record import load, save, split_of_id
 
 HOME = Path(__file__).parent
 RECORDINGS = HOME.parent / "reasoner" / "traces"
@@ -32,7 +32,7 @@ def reported(folder: Path) -> dict[str, Sequence[Line]]:
 
 def _held_out(folder: Path) -> Iterator[Line]:
     for path in sorted(folder.glob("*.jsonl.gz")):
-        yield from (line for line in load(path).values() if line["id"].startswith(("held-out/", "newcomer/")))
+        yield from (line for line in load(path).values() if split_of_id(line["id"]) == "held-out")
 
 
 def thinned(line: Line) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
 from reasoner.evaluate import Row, rows, tables
 from reasoner.figures import Line
 from reasoner.judging import judged
+from reasoner.kept import answered
 from reasoner.questions import SPLITS
 from reasoner.record import Recording, load, missing, record, save, weights_of
 from reasoner.samples import Extras
@@ -173,10 +174,12 @@ def _questions(args: argparse.Namespace) -> None:
 
 
 def _written(args: argparse.Namespace) -> None:
+    if not args.files and not args.model:
+        raise ValueError("name files of templates, or a --model that is to be asked")
     dice = Random(0)
     if args.model:
         with LlamaCpp(args.model, parallel=1) as engine:
-            print(written.answered(engine, dice))
+            print(answered(engine, dice))
     told = [written.shown(line, dice) for file in args.files for line in written.lines(file)]
     for number, each in enumerate(told, 1):
         print(f"{number}. {each}")

@@ -19,6 +19,8 @@ NAMES = tuple(
     "Lou Meg Ned Pam Ray Sue Tia Uma Val Wes Yan Abe Bea Cleo Dora Ella Finn Gina Hugo Iris Joe Kate Luke Marc Nora "
     "Olga Pia Rex Seth Tara Ula Vera Wanda Xena Yara Zack Rita".split()
 )
+LETTERS = "ABCD"
+"""Of the choices."""
 COLOURS = tuple("red blue green white black brown pink gray gold silver orange purple yellow".split())
 THINGS = tuple("box bag cup book ball lamp hat coat car chair kite plate".split())
 
@@ -147,12 +149,12 @@ class Puzzle:
 
     def letter(self, name: str) -> str:
         """The letter of a choice; ValueError for a name that is none."""
-        return "ABCD"[self.choices.index(name)]
+        return LETTERS[self.choices.index(name)]
 
     def listed(self, name: str) -> str:
         """The choices up to this one, as a thought goes through them; ValueError for a name that is none."""
         upto = self.choices[: self.choices.index(name) + 1]
-        return ", ".join(f"({letter}) {choice}" for letter, choice in zip("ABCD", upto, strict=False))
+        return ", ".join(f"({letter}) {choice}" for letter, choice in zip(LETTERS, upto, strict=False))
 
     def key(self) -> tuple[object, ...]:
         """The puzzle without its words: equal for two that differ in names, things and quality only.
@@ -178,7 +180,7 @@ def draw(rng: random.Random, bin_: str) -> Puzzle:
     asked = f"{f'Which {thing}' if thing else 'Who'} is the {phrase}?"
     sentences = tuple(clue.sentence(relation, thing) for clue in clues)
     numbered = (f"{i}. {sentence}" for i, sentence in enumerate(sentences, 1))
-    listed = (f"({letter}) {name}" for letter, name in zip("ABCD", choices, strict=False))
+    listed = (f"({letter}) {name}" for letter, name in zip(LETTERS, choices, strict=False))
     return Puzzle(
         question=" ".join([*numbered, asked, *listed]),
         answer="ABCD"[choices.index(order[place])],

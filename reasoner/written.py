@@ -11,7 +11,6 @@ it asks a model the templates that are kept from training.
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,11 +19,9 @@ from random import Random
 from types import MappingProxyType
 from typing import Literal
 
-from reasoner.engines import Engine
 from reasoner.numbers import MOST, spelled
 from reasoner.speech import invented
 from reasoner.stories import Story, careless
-from reasoner.task import final_answer
 from reasoner.telling import wording
 from reasoner.thoughts import SIGNS, Change, Sum, calculated
 
@@ -225,19 +222,6 @@ def templates(split: Split = "train") -> tuple[Template, ...]:
 def draw(dice: Random, split: Split = "train") -> Story:
     """A question of one of the split's templates."""
     return dice.choice(templates(split)).story(dice)
-
-
-def answered(engine: Engine, dice: Random) -> str:
-    """How many templates of the `development` split a greedy reply answers right, by the steps of their sums."""
-    right: Counter[int] = Counter()
-    asked: Counter[int] = Counter()
-    for made in templates("development"):
-        story = made.story(dice)
-        said = final_answer(engine.reply(story.question, temperature=0.0, seed=0).text)
-        asked[made.steps] += 1
-        right[made.steps] += str(said) == str(story.total.answer)
-    told = ", ".join(f"{steps} steps: {right[steps]} of {asked[steps]}" for steps in sorted(asked))
-    return f"{right.total()} of {asked.total()} templates kept from training ({told})"
 
 
 def faults(line: str, dice: Random) -> str:

@@ -9,12 +9,13 @@ from reasoner.card.sources import FAMILIES, VOTES, Recording, Sources
 from reasoner.card.tables import points, share, table
 from reasoner.evaluate import FIRST, SECOND, drawn
 from reasoner.figures import Line, greedy, mean, pass_at
+from reasoner.orderings import BINS, LETTERS
 from reasoner.sets import OWNERS, Task
 
 NOTHING = "Not recorded yet: there is no trace of held-out questions in `reasoner/traces`."
 MIDDLE = (0.25, 0.75)
 """A model's middle bins: one sample is right so often, guesses taken off."""
-GUESSED: Mapping[str, float] = {"o1": 1 / 3} | dict.fromkeys(("o2", "o3", "o4", "o5", "o6"), 1 / 4)
+GUESSED: Mapping[str, float] = {bin_: 1 / min(level.people, len(LETTERS)) for bin_, level in BINS.items()}
 """How often who only guesses a letter is right; numbers are not guessed."""
 PAIR = ("reasoner-small", "reasoner-large")
 """Between whom size is judged."""

@@ -6,6 +6,7 @@ from math import isnan
 from reasoner.card.accuracy import PAIR, beyond_greedy, beyond_small
 from reasoner.card.sources import FAMILIES, Sources
 from reasoner.card.tables import UNKNOWN, table
+from reasoner.card.weights import shipped
 
 NEWCOMERS = 0.90
 GREEDY = 0.05
@@ -45,7 +46,7 @@ def _sizes(sources: Sources) -> Iterator[Row]:
 
 
 def _size(sources: Sources) -> Row:
-    files = [path for path in sources.weights.glob("*/*") if path.is_file()]
+    files = shipped(sources.weights)
     size = sum(path.stat().st_size for path in files) / 1e6
     return f"all weights within {MEGABYTES} MB", f"{len(files)} files", f"{size:.1f} MB", _reached(MEGABYTES, size)
 

@@ -52,11 +52,10 @@ def mixtures(_: Sources) -> str:
 
 def _left_out() -> str:
     """What the columns do not tell."""
-    checks = ", ".join(f"{check:.0f}" for check in percentages(dict(enumerate(NUMBERS_OF_CHECKS))).values())
     return (
         "Shares in percent; checks and slips are those of sums. Thoughts of orderings have 0, 1, 2, 3 checks in "
-        f"{checks} of 100 and may slip, in the stage reading too. {CUT:.0%} of the thoughts are cut short, but for the "
-        "sums of reading."
+        f"{_in_order(NUMBERS_OF_CHECKS)} of 100 and may slip, in the stage reading too. {CUT:.0%} of the thoughts are "
+        "cut short, but for the sums of reading."
     )
 
 
@@ -73,15 +72,18 @@ def _mixtures() -> Mapping[str, Mixture]:
 
 def _mixed(name: str, mixture: Mixture) -> tuple[str, ...]:
     shares = percentages({kind: getattr(mixture, kind) for kind in KINDS})
-    checks = percentages(dict(enumerate(mixture.checks)))
     slips = "yes" if mixture.slips and not mixture.reading else "no"
     wording = (mixture.written, (1 - mixture.written) * mixture.everyday)
     numbers = (*shares.values(), *(100 * part for part in wording))
-    return (name, *(f"{value:.0f}" for value in numbers), ", ".join(f"{c:.0f}" for c in checks.values()), slips)
+    return (name, *(f"{value:.0f}" for value in numbers), _in_order(mixture.checks), slips)
 
 
 def _sized(name: str, mixture: Mixture) -> tuple[str, ...]:
     return name, _listed(mixture.steps), _listed(mixture.levels), _listed(mixture.bins)
+
+
+def _in_order(shares: Sequence[float]) -> str:
+    return ", ".join(f"{value:.0f}" for value in percentages(dict(enumerate(shares))).values())
 
 
 def _listed(shares: Mapping[Key, float]) -> str:

@@ -39,10 +39,15 @@ def _described(model: Path) -> tuple[object, ...]:
             f"{told.context:,}", *sizes)  # fmt: skip
 
 
+def shipped(folder: Path) -> list[Path]:
+    """All files of all models."""
+    return sorted(path for path in folder.glob("*/*") if path.is_file())
+
+
 def files(sources: Sources) -> str:
     """sha256, name and bytes of every shipped file, as a block of text."""
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(sources.weights)}  {path.stat().st_size}"
-        for path in sorted(sources.weights.glob("*/*"))
+        for path in shipped(sources.weights)
     ]
     return "\n".join(("```", *lines, "```"))

@@ -38,7 +38,7 @@ def test_the_trace_gives_questions_and_lengths() -> None:
     """Those that live benches ask, with the lengths of many samples, within the model's context."""
     found = questions("reasoner-small")
     assert {each.text for each in found} == {each.question for each in asked().values()}
-    assert all(len(each.answers) >= 32 and 0 < max(each.answers) <= 1100 for each in found)
+    assert all(len(each.answers) == 64 and 0 < max(each.answers) <= 1100 for each in found)
 
 
 def test_arrivals_come_at_the_rate() -> None:

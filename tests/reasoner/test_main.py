@@ -239,3 +239,9 @@ def test_templates_are_shown_with_their_faults(tmp_path: Path, capsys: pytest.Ca
     shown = capsys.readouterr()
     assert "2. FAULT: it has a number that is no slot" in shown.out
     assert "1 of 2 lines are faulty" in shown.err
+
+
+def test_templates_need_files_or_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without either there is nothing to tell of."""
+    assert main(["written"]) == 1
+    assert "--model" in capsys.readouterr().err

@@ -170,12 +170,12 @@ def test_reading_has_large_numbers_that_hardly_weigh() -> None:
 
 def test_without_slips_only_the_prompt_has_no_weight() -> None:
     """Of whole thoughts, that is: of sums, and of orderings."""
-    for kind in (SUMS, PUZZLES):
+    for kind, known in ((SUMS, {1.0, HEAD}), (PUZZLES, {1.0, 2.0})):
         for whole in examples(replace(MIXED, slips=False, **kind), 100):
             if whole[-2].weight:
                 weights = [segment.weight for segment in whole]
                 assert weights[0] == 0.0
-                assert min(weights[1:]) > 0
+                assert set(weights[1:]) == known
 
 
 def test_the_same_dice_give_the_same_examples() -> None:
@@ -266,13 +266,13 @@ def test_lookups_are_right() -> None:
 def test_clauses_say_what_they_mean() -> None:
     """Each line has a clause and what it means; only the meaning weighs."""
     signs = Counter()
-    for seed in range(20):
+    for seed in range(40):
         whole = clauses(Random(seed), written.draw if seed % 2 else partial(told, steps=3))
         lines = re.findall(r"^\d+\. .+: ((gains|loses|times|split by) \d+(?:\*\d+)?)\.$", text(whole), re.MULTILINE)
         assert len(lines) >= 12
         assert [each.text.strip() for each in whole if each.weight] == [head for head, _ in lines]
         signs.update(sign for _, sign in lines)
-    assert min(signs.values()) > 5
+    assert min(signs.values()) > 10
     assert len(signs) == 4
 
 

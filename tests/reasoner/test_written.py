@@ -5,12 +5,10 @@ import json
 import re
 from pathlib import Path
 from random import Random
-from typing import Self
 
 import pytest
 
 from reasoner import written
-from reasoner.engines import Reply
 from reasoner.numbers import spelled
 from reasoner.thoughts import SIGNS, Change, Sum, calculated
 from reasoner.written import FaultyLineError, faults, template, templates
@@ -151,32 +149,3 @@ def test_a_tenth_is_kept_from_training() -> None:
     assert not trained & kept
     assert len(trained) + len(kept) == len(every)
     assert 0.07 < len(kept) / len(every) < 0.13
-
-
-def test_kept_templates_are_asked() -> None:
-    """Every one of them once, and counted by its steps; a model that has one answer to everything is seldom right."""
-    told = written.answered(Parrot(), Random(4))
-    right, asked = (int(number) for number in re.findall(r"\d+", told)[:2])
-    assert asked == len(templates("development"))
-    assert 0 < right < asked / 10
-    assert sum(int(number) for number in re.findall(r"of (\d+)[,)]", told)) == asked
-
-
-class Parrot:
-    """Answers 12, whatever it is asked."""
-
-    def reply(self, question: str, *, temperature: float, seed: int, top: int = 0) -> Reply:
-        """Greedy questions only."""
-        assert question
-        assert (temperature, seed, top) == (0.0, 0, 0)
-        return Reply(r"The answer is \boxed{12}.", 8)
-
-    def complete(self, prompt: str, *, max_tokens: int, stop: str) -> Reply:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to stop."""

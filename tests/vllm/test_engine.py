@@ -65,8 +65,8 @@ async def refused(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[int,
 
 
 def test_the_answer_that_everything_is_compared_with(said: Said) -> None:
-    """Some equations, a closing tag, the right answer and the end of the turn, each of these two a token."""
-    assert said.text.startswith("1. ") and "12+7=19" in said.text
+    """What there is first, then equations, a closing tag, the right answer and the end of the turn, a token each."""
+    assert said.text.startswith("0. Mia has 12 marbles") and "12+7=19" in said.text
     assert "".join(said.rest) == "</think>" + ANSWER + "<|im_end|>"
     assert (said.rest[0], said.rest[-1]) == ("</think>", "<|im_end|>")
 
@@ -147,13 +147,15 @@ async def test_no_logprobs_without_the_thought(client) -> None:
 
 async def test_splice_between_tokens_is_exact(client) -> None:
     """Greedy text cut after any token and continued is the unbroken text: a stream can move to another server."""
-    whole = await reply(client, question=LONG_QUESTION, temperature=0, logprobs=True, **RAW)
+    options = {"question": LONG_QUESTION, "max_tokens": 1200, **RAW}
+    whole = await reply(client, temperature=0, logprobs=True, **options)
     text = whole["choices"][0]["message"]["content"]
     tokens = [entry["token"] for entry in whole["choices"][0]["logprobs"]["content"]]
     cuts = ["".join(tokens[: len(tokens) * k // 8]) for k in range(8)]
     async with asyncio.TaskGroup() as group:
         said = ["<think>\n" + cut for cut in cuts]
-        tasks = [group.create_task(message(client, question=LONG_QUESTION, said=s, **CONTINUE, **RAW)) for s in said]
+        tasks = [group.create_task(message(client, said=s, **CONTINUE, **options)) for s in said]
+    assert whole["choices"][0]["finish_reason"] == "stop"
     assert len(tokens) > 100
     assert [cut + task.result()["content"] for cut, task in zip(cuts, tasks, strict=True)] == [text] * 8
 
