@@ -62,6 +62,12 @@ def test_a_tie_is_close_in_both_engines_and_between_the_same_two() -> None:
     assert difference("q", here, here, NAMES) is None
 
 
+def test_hidden_tokens_are_no_difference() -> None:
+    """Not every engine writes them out; what is written beside them is the same."""
+    shown = replace(said(0, 1), text="a<|im_start|>b")
+    assert difference("q", shown, said(0, 1), NAMES) is None
+
+
 def test_what_no_rounding_explains_is_an_error() -> None:
     """The same tokens as another text, and an answer that stops without saying so."""
     with pytest.raises(ValueError, match="q: the same tokens, but 'ab' and 'a b'"):
