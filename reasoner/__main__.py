@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,18 +16,19 @@ from typing import Any
 from reasoner import written
 from reasoner.card.curves import keep
 from reasoner.card.pages import write
-from reasoner.engines import Engine, EngineError, LlamaCpp, OpenAIServer, Reply
+from reasoner.engines import MOST_AT_ONCE, Engine, EngineError, LlamaCpp, OpenAIServer, Reply, address
 from reasoner.evaluate import Row, rows, tables
 from reasoner.figures import Line
 from reasoner.judging import judged
 from reasoner.kept import answered
 from reasoner.questions import SPLITS
-from reasoner.record import Recording, load, missing, record, save, weights_of
+from reasoner.record import Recording, check_replaceable, load, missing, record, save, split_of_id, weights_of
 from reasoner.samples import Extras
 from reasoner.sets import OWNERS, STANDARD, TASKS, Question, Task, bins_of, selected
 from reasoner.trace import solved
 
 HERE = Path(__file__).parent
+_PER_BIN = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], None] = args.run
     try:
         run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough, as `head` has; nothing is left to be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (EngineError, ValueError, OSError, ImportError) as error:
         print(f"reasoner: {error}", file=sys.stderr)
         return 1
@@ -81,7 +88,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         "--bins", type=_bins, metavar="B,...", help="bins (default: all of the tasks: 1-9, s1-s6, o1-o6)"
     )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--per-bin", type=_positive, default=5, metavar="N", help="questions of each bin (default 5)")
+    # No default here: argparse takes a value that is the default for an option that was not given.
+    size.add_argument("--per-bin", type=_positive, metavar="N", help=f"questions of each bin (default {_PER_BIN})")
     size.add_argument("--standard", action="store_true", help="as many of each bin as figures are reported on")
 
 
@@ -96,10 +104,12 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
 def _add_engine(parser: argparse.ArgumentParser, what: str) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", type=Path, metavar="GGUF", help="a GGUF file, run in llama.cpp here")
-    source.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, up to and including /v1")
+    source.add_argument(
+        "--base-url", type=_base_url, metavar="URL", help="an OpenAI-compatible server, up to and including /v1"
+    )
     parser.add_argument("--name", help="the served model's name, written to the trace (default: the file's folder)")
-    parser.add_argument("--parallel", type=_positive, default=8, metavar="N", help=f"{what} at once (8)")
-    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of llama.cpp (1)")
+    parser.add_argument("--parallel", type=_at_once, default=8, metavar="N", help=f"{what} at once (8)")
+    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads of llama.cpp (1)")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +132,28 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
     return value
+
+
+def _threads(text: str) -> int:
+    value, cores = _positive(text), os.cpu_count() or 1
+    if value > cores:
+        raise argparse.ArgumentTypeError(f"{value} is more than the {cores} cores of this machine")
+    return value
+
+
+def _at_once(text: str) -> int:
+    value = _positive(text)
+    if value > MOST_AT_ONCE:
+        raise argparse.ArgumentTypeError(f"{value} is more than {MOST_AT_ONCE}")
+    return value
+
+
+def _base_url(text: str) -> str:
+    try:
+        address(text)
+    except EngineError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _temperature(text: str) -> float:
@@ -155,7 +187,7 @@ def _selected(args: argparse.Namespace) -> dict[str, Question]:
     for bin_ in bins:
         if args.tasks and OWNERS[bin_] not in args.tasks:
             raise ValueError(f"--bins: {bin_} is of {OWNERS[bin_]}, which is not among --tasks")
-    numbers = {bin_: STANDARD.get(bin_, 1) if args.standard else args.per_bin for bin_ in bins}
+    numbers = {bin_: STANDARD.get(bin_, 1) if args.standard else args.per_bin or _PER_BIN for bin_ in bins}
     return selected(args.split, numbers)
 
 
@@ -203,10 +235,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _trace(path: Path, needs: Collection[str] = ()) -> list[Line]:
+    """The lines of a trace, of one model and one split as far as they tell: figures of several would be of none."""
     lines = list(load(path, needs).values())
     if not lines:
-        raise ValueError(f"no trace in {path}")
+        raise ValueError(f"no trace in {path}" if path.exists() else f"no such file: {path}")
+    _check_one(path, "models", {line["model"] for line in lines if "model" in line})
+    # The ids of others are not made of splits.
+    _check_one(path, "splits", {split_of_id(line["id"]) for line in lines}.intersection(SPLITS))
     return lines
+
+
+def _check_one(path: Path, what: str, found: Collection[str]) -> None:
+    if len(found) > 1:
+        raise ValueError(f"{path} holds samples of several {what}: {' and '.join(sorted(found))}")
 
 
 def _print_figures(lines: Sequence[Line], *, as_json: bool) -> None:
@@ -228,8 +269,10 @@ def _judge(args: argparse.Namespace) -> None:
 def _make_room(out: Path) -> None:
     """Make the folder of a file that is yet to be written; what would prevent that is told before the work is done."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.is_dir():
-        raise ValueError(f"--out: {out} is a folder")
+    try:
+        check_replaceable(out)
+    except ValueError as error:
+        raise ValueError(f"--out: {error}") from error
     if not os.access(out.parent, os.W_OK):
         raise ValueError(f"--out: nothing can be written in {out.parent}")
 
@@ -246,21 +289,29 @@ def _number(value: float) -> float | None:
 def _sample(args: argparse.Namespace) -> None:
     name = _name(args)
     questions = _selected(args)
-    extras = _extras(args)
+    extras, weights = _extras(args), _weights(args.model)
+    recording = Recording(name, args.temperature, args.samples, args.parallel, extras, args.max_tokens, weights)
+    _make_room(args.out)
+    total = missing(questions, recording, args.out)
     made: list[Reply] = []
     started = time.monotonic()
-    with _engine(args, name) as engine:
-        weights = weights_of(args.model) if args.model else None
-        recording = Recording(name, args.temperature, args.samples, args.parallel, extras, args.max_tokens, weights)
-        with _progress_bar(missing(questions, recording, args.out)) as bar:
+    with _engine(args, name) as engine, _progress_bar(total) as bar:
 
-            def count(reply: Reply) -> None:
-                made.append(reply)
-                bar.update()
+        def count(reply: Reply) -> None:
+            made.append(reply)
+            bar.update()
 
-            lines = record(engine, questions, recording, args.out, on_sample=count)
+        lines = record(engine, questions, recording, args.out, on_sample=count)
     print(_speed(made, time.monotonic() - started, args.parallel), file=sys.stderr)
     print(tables(lines))
+
+
+def _weights(model: Path | None) -> str | None:
+    if model is None:
+        return None
+    if not model.is_file():
+        raise ValueError(f"no such model file: {model}")
+    return weights_of(model)
 
 
 def _name(args: argparse.Namespace) -> str:

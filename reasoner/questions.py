@@ -1,10 +1,12 @@
 """Which problems may be used for what: disjoint splits, and the fixed questions behind published figures.
 
-A problem belongs to the split that a hash of its *ledger* names, so two questions which differ only in names, things
-or phrasing are always in the same split, and no split can share a question with another, whatever the seed or the
-number drawn. Of orderings the order of the names in a clue is part of the key (`orderings.Puzzle.key`): the same order
-told the other way round may stand in another split, and with few names most bare orders do. Splits: `train` (70 %),
-`calibration` (fit thresholds), `development` (choose), `held-out` (report).
+A problem belongs to the split that a hash of its *ledger* names, so two ledgers which differ only in names, things or
+phrasing are always in the same split, and no split can share a question with another, whatever the seed or the number
+drawn. That is true within a family alone: stories and orderings have keys of their own kind (`reasoner.sets`), and the
+sum of a ledger may be told as a story in another split. Of orderings the order of the names in a clue is part of the
+key (`orderings.Puzzle.key`): the same order told the other way round may stand in another split, and with few names
+most bare orders do. Splits: `train` (70 %), `calibration` (fit thresholds), `development` (choose), `held-out`
+(report).
 """
 
 import hashlib

@@ -21,26 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType, UnionType
 from typing import Any
 
 from reasoner.engines import Engine, Reply
+from reasoner.fields import parsed
 from reasoner.samples import Entry, Extras, entry
 from reasoner.sets import Question
 
 Line = dict[str, Any]
 
-_Kinds = Mapping[str, type | UnionType]
-_LINE: _Kinds = MappingProxyType(
-    {"id": str, "task": str, "samples": list, "gold": str, "question": str, "bin": int | str, "model": str,
-     "t": int | float, "max_tokens": int, "weights": str, "greedy": dict}
-)  # fmt: skip
-_SAMPLE: _Kinds = MappingProxyType(
-    {"answer": str | None, "correct": bool, "tokens": int, "thought": int, "stated": int | None, "steps": int | float,
-     "confidence": dict | None, "probes": list, "text": str, "sound": int, "judge": int | float | None}
-)  # fmt: skip
-_OF_LINES = ("id", "task", "samples")
-_OF_SAMPLES = ("answer", "correct", "tokens")
 _RESUMED = ("question", "model", "t", "greedy")
 
 
@@ -82,9 +71,9 @@ def record(
 ) -> list[Line]:
     """Record what is missing of `questions` in the trace `out` and return its lines, in the order of `questions`.
 
-    `on_sample` is called once per new sample. ValueError if `out` is broken, holds another model, temperature, limit of
-    tokens, question set or split, other weights or extras, or does not tell; EngineError if the engine fails (what was
-    recorded stays).
+    `on_sample` is called once per new sample. ValueError if `out` is broken or no regular file, holds another model,
+    temperature, limit of tokens, question set or split, other weights or extras, or does not tell; EngineError if the
+    engine fails (what was recorded stays).
     """
     partial = partial_path(out)
     lines = _begun(out)
@@ -103,8 +92,9 @@ def record(
 
 
 def missing(questions: Mapping[str, Question], recording: Recording, out: Path) -> int:
-    """How many samples (greedy ones included) `record` would still have to make."""
+    """How many samples (greedy ones included) `record` would still have to make. ValueError as of `record`."""
     lines = _begun(out)
+    _check(lines, questions, recording)
     return sum(len(_jobs(id_, lines.get(id_), recording)) for id_ in questions)
 
 
@@ -129,7 +119,8 @@ def load(path: Path, needs: Collection[str] = ()) -> dict[str, Line]:
     """The lines of a trace by id; nothing if there is no such file.
 
     Every line has an id, a task and samples, each with answer, flag and tokens, and what it `needs` beside. ValueError,
-    naming the file and the line, if one has not, if an id comes twice, and if the file is damaged.
+    naming the file and the line, if one has not, if any field is not of its kind (`reasoner.fields`), if an id comes
+    twice, and if the file is damaged.
     """
     if not path.exists():
         return {}
@@ -138,7 +129,7 @@ def load(path: Path, needs: Collection[str] = ()) -> dict[str, Line]:
     try:
         with gzip.open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
-                line = _parsed(raw, f"{path}, line {number}", needs)
+                line = parsed(raw, f"{path}, line {number}", needs)
                 if line["id"] in lines:
                     raise ValueError(f"{path}, line {number} holds {line['id']} a second time")
                 lines[line["id"]] = line
@@ -147,39 +138,16 @@ def load(path: Path, needs: Collection[str] = ()) -> dict[str, Line]:
     return lines
 
 
-def _parsed(raw: bytes, place: str, needs: Collection[str]) -> Line:
-    try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place} is no JSON ({error})") from error
-    _expect(line, _LINE, (*_OF_LINES, *needs), place)
-    samples = [*line["samples"], *([line["greedy"]] if "greedy" in line else [])]
-    for sample in samples:
-        _expect(sample, _SAMPLE, _OF_SAMPLES, f"{place}: a sample")
-    if any("probes" in sample for sample in samples):
-        # What forced answers are compared with.
-        _expect(line, _LINE, ("gold",), place)
-    found: Line = line
-    return found
-
-
-def _expect(found: Any, kinds: _Kinds, needs: Collection[str], place: str) -> None:
-    if fault := _fault(found, kinds, needs):
-        raise ValueError(f"{place} {fault}")
-
-
-def _fault(found: Any, kinds: _Kinds, needs: Collection[str]) -> str | None:
-    if not isinstance(found, dict):
-        return "is no object"
-    absent = next((name for name in needs if name not in found), None)
-    if absent is not None:
-        return f"has no {absent!r}"
-    wrong = next((name for name, kind in kinds.items() if name in found and not isinstance(found[name], kind)), None)
-    return None if wrong is None else f"has a {wrong!r} of the wrong kind"
+def check_replaceable(path: Path) -> None:
+    """ValueError, naming the path, if what is there is no regular file: a trace would take a device's place."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file, and is not to be replaced by one")
 
 
 def save(path: Path, lines: list[Line]) -> None:
-    """Write a trace: replaced in one step, and byte for byte the same for the same lines."""
+    """Write a trace: replaced in one step, and byte for byte the same for the same lines. ValueError as of
+    `check_replaceable`."""
+    check_replaceable(path)
     fresh = path.with_name(path.name + ".new")
     # mtime 0 and no file name in the gzip header: nothing but the lines decides the bytes.
     with fresh.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
@@ -193,6 +161,7 @@ def _dump(line: Line) -> str:
 
 def _begun(out: Path) -> dict[str, Line]:
     """What there is of a trace: those of its lines that an unfinished recording has extended are the latter's."""
+    check_replaceable(out)
     return {**load(out, _RESUMED), **_load_partial(partial_path(out))}
 
 
@@ -205,7 +174,7 @@ def _load_partial(path: Path) -> dict[str, Line]:
     whole = raw[: raw.rfind(b"\n") + 1]
     if whole != raw:
         path.write_bytes(whole)
-    lines = (_parsed(line, f"{path}, line {n}", _RESUMED) for n, line in enumerate(whole.splitlines(), 1))
+    lines = (parsed(line, f"{path}, line {n}", _RESUMED) for n, line in enumerate(whole.splitlines(), 1))
     # A question stands here twice if its samples were extended twice: the later line holds the more.
     return {line["id"]: line for line in lines}
 

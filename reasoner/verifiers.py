@@ -18,6 +18,7 @@ from reasoner.thoughts import sorted_changes
 UNKNOWN = 0.5
 """The score of a text of whose steps none could be seen."""
 _RESULT = re.compile(r"(?:So|Yes,|No,) (?:the .*: |.*: )?(\d+|[A-D])\.$")
+_NAMED = re.compile(r"(?:So|Yes,|No,) (\w+) has (\d+)\.$")
 _COUNT = re.compile(r"(\d+)\. .*(?:=|starts )(\d+)(?: ok|, not \d+)?\.$")
 
 
@@ -82,11 +83,24 @@ def sound_lines(text: str, question: Question) -> int:
     """How many lines of a text come before the first that is seen to be wrong; all of them where none is.
 
     Of a story or a ledger of one owner, a line is wrong whose count is not the one that the question comes to there, in
-    its own order or with gains before losses; of an ordering, one with a wrong step; of any, one with a wrong result.
+    its own order or with gains before losses; of an ordering, one with a wrong step; of any, one with a wrong result,
+    also where that of a ledger of two owners has a name ("So Max has 55."). Their counts on the way are not looked at.
     """
-    counts = _counts(question)
+    counts, totals = _counts(question), _totals(question)
     lines = text.splitlines()
-    return next((at for at, line in enumerate(lines) if not _sound(line, question, counts)), len(lines))
+    return next((at for at, line in enumerate(lines) if not _sound(line, question, counts, totals)), len(lines))
+
+
+def _totals(question: Question) -> Mapping[str, str]:
+    """What each of two owners has in the end, as it is written; nothing of other questions, whose results have no
+    names."""
+    origin = question.origin
+    if not isinstance(origin, task.Problem) or len(origin.start) == 1:
+        return {}
+    balance = dict(origin.start)
+    for event in origin.events:
+        balance |= {step.owner: step.result for step in task.steps(event, balance) if step.owner is not None}
+    return {owner: str(held) for owner, held in balance.items()}
 
 
 def _counts(question: Question) -> Mapping[int, frozenset[int]]:
@@ -107,7 +121,9 @@ def _counts(question: Question) -> Mapping[int, frozenset[int]]:
     return {at: frozenset(counts) for at, counts in found.items()}
 
 
-def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]]) -> bool:
+def _sound(line: str, question: Question, counts: Mapping[int, frozenset[int]], totals: Mapping[str, str]) -> bool:
+    if (named := _NAMED.match(line)) and named[1] in totals:
+        return named[2] == totals[named[1]]
     if result := _RESULT.match(line):
         return result[1] == question.gold
     if boxed := question.answer(line):

@@ -3,7 +3,8 @@
 A line of `written/*.txt` is `TEXT | SUM` or `TEXT | SUM | RANGES`; one that begins with `#` is a comment. In the text,
 `{a}` is a number, `[cups|mugs]` one of these, the same one wherever the same list stands, and `[she]`, `[he]`, `[she2]`
 ... are people. The sum is a chain from left to right: `a` or `a*b` first, then changes `+b`, `-b`, `+b*c`, `-b*c`,
-`*b`, `/b`, in which a digit stands for what the text says as a word (`*2`: twice). Ranges are `a=20-60`.
+`*b`, `/b`. Everywhere but at its very start a digit may stand for what the text says as a word (`*2`: twice). Ranges
+are `a=20-60`.
 
 `python -m reasoner written FILE...` tells what is wrong with a file, and shows what its lines say; with `--model GGUF`
 it asks a model the templates that are kept from training.
@@ -42,6 +43,7 @@ INVENTED = 0.3
 """Share of the names that nobody has."""
 _SLOT, _LIST = re.compile(r"\{([a-z])\}"), re.compile(r"\[([^\[\]]+)\]")
 _PERSON = re.compile(r"(she|he)\d?$")
+_START = re.compile(r"[a-z](?:\*(?:[a-z]|[2-9]))?$")
 _CHANGE = re.compile(r"([+*/-])([a-z]|[2-9])(?:\*([a-z]|[2-9]))?$")
 _RANGE = re.compile(r"([a-z])=(\d+)-(\d+)$")
 _STARTS = re.compile(r"(?:^|(?<=[.?!:] )|(?<=[.?!] \"))[a-z]")
@@ -66,7 +68,8 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A question with slots. `start`: one slot, or two that are multiplied; `ranges`: least and most of every slot."""
+    """A question with slots. `start`: a slot, or one and what it is multiplied by; `ranges`: least and most of every
+    slot."""
 
     text: str
     start: tuple[str, ...]
@@ -149,7 +152,7 @@ def template(line: str) -> Template:
     said, _, ranges = (part.strip() for part in rest.partition("|"))
     slots = list(dict.fromkeys(_SLOT.findall(text)))
     first, *others = said.split() or [""]
-    start = tuple(first.split("*"))
+    start = _start(first, line)
     terms = tuple(_term(term, line) for term in others)
     _check(line, text, slots, {*start, *(part for term in terms for part in (term.amount, term.size) if part)})
     return Template(text, start, terms, _ranges(line, slots, start, terms, ranges))
@@ -160,6 +163,12 @@ def _parted(line: str) -> tuple[str, str, str]:
     text = _LIST.sub(lambda found: found[0].replace("|", "\0"), line)
     before, bar, after = (part.strip().replace("\0", "|") for part in text.partition("|"))
     return before, bar, after
+
+
+def _start(said: str, line: str) -> tuple[str, ...]:
+    if not _START.match(said):
+        raise FaultyLineError(f"{said!r} is no start of a sum, which is a slot or a product of two: {line}")
+    return tuple(said.split("*"))
 
 
 def _term(said: str, line: str) -> Term:

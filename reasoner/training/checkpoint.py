@@ -1,6 +1,5 @@
 """Checkpoints: all that a run needs to go on, and all that an export needs, in one file."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reasoner.examples import CHAT_TEMPLATE
-from reasoner.training.files import reading
+from reasoner.training.files import reading, replacing
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 
@@ -58,14 +57,10 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all: what was there before stays until the new one is complete."""
-        partial = path.with_name(f"{path.name}.partial")
         names = ("recipe", "seed", "tokenizer", "weights", "optimisers", "template")
         content = {name: getattr(self, name) for name in names}
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             torch.save(content | {"shape": asdict(self.shape), "progress": asdict(self.progress)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def load(path: Path) -> Checkpoint:

@@ -1,8 +1,11 @@
 """The curve of a run: one JSON line per check, for plots and for judging a recipe afterwards."""
 
 import json
+from operator import index
 from pathlib import Path
 from typing import Any
+
+from reasoner.training.files import reading, replacing
 
 
 class Curve:
@@ -12,15 +15,28 @@ class Curve:
         self._path = path
 
     def cut(self, tokens: int) -> None:
-        """Forget the lines after `tokens`: a resumed run writes them again. A line that was not finished goes too."""
+        """Forget the lines after `tokens`: a resumed run writes them again. A line that was not finished goes too.
+
+        ValueError if another one is no point of a curve; the file is then as it was.
+        """
         kept = [line for line in self._lines() if line["tokens"] <= tokens]
-        self._path.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+        with replacing(self._path) as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
-        whole = self._path.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
+        with reading(self._path, "a curve"):
+            whole = self._path.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [self._point(number, line) for number, line in enumerate(whole.splitlines(), 1)]
+
+    def _point(self, number: int, text: str) -> dict[str, Any]:
+        try:
+            point: dict[str, Any] = json.loads(text)
+            index(point["tokens"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self._path}, line {number} is no point of a curve") from error
+        return point
 
     def add(self, line: dict[str, Any]) -> None:
         """Append a line, and leave it on disk."""

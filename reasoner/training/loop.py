@@ -21,18 +21,15 @@ from tqdm import tqdm
 from reasoner.training.batches import Batch, Stream
 from reasoner.training.checkpoint import Checkpoint, Progress, load
 from reasoner.training.curve import Curve
+from reasoner.training.files import reading
 from reasoner.training.muon import Optimisers
 from reasoner.training.network import Llama
-from reasoner.training.recipe import Recipe, Stage
+from reasoner.training.recipe import GateMissedError, Recipe, Stage
 from reasoner.training.skills import prepared, share_right
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
 SAVE_SECONDS = 60.0
 _SMOOTHING = 0.98
-
-
-class GateMissedError(Exception):
-    """A stage used up its tokens before its gates were reached; the message has the values that they have now."""
 
 
 class Trainer:
@@ -71,16 +68,21 @@ class Trainer:
         self._saved = time.monotonic()
 
     def resume(self) -> None:
-        """Continue from the folder's checkpoint; ValueError if there is none, or if it belongs to another run."""
-        kept = load(self._folder / CHECKPOINT)
+        """Continue from the folder's checkpoint.
+
+        ValueError if there is none, if it belongs to another run, or if it lacks what training needs to go on.
+        """
+        path = self._folder / CHECKPOINT
+        kept = load(path)
         own = self.checkpoint()
         for name in ("recipe", "seed", "shape", "tokenizer"):
             if getattr(kept, name) != getattr(own, name):
                 raise ValueError(f"the checkpoint in {self._folder} belongs to a run of another {name}")
-        if kept.optimisers is None:
-            raise ValueError(f"the checkpoint in {self._folder} has no optimiser state")
+        if not kept.optimisers:
+            raise ValueError(f"{path} has no optimiser state, without which training cannot go on")
         self.model.load_state_dict(kept.weights)
-        self._optimisers.restore(kept.optimisers)
+        with reading(path, "the checkpoint of a run that can go on"):
+            self._optimisers.restore(kept.optimisers)
         self.progress = kept.progress
         self._started = time.process_time() - kept.progress.cpu_seconds
 

@@ -47,9 +47,13 @@ class Optimisers:
         return {"momentum": self._momentum, "adam": self._adam.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state`; ValueError if it belongs to another model."""
-        if [kept.shape for kept in state["momentum"]] != [own.shape for own in self._momentum]:
-            raise ValueError("the optimiser state belongs to a model of another shape")
+        """Continue from the `state` after some step; ValueError if a part is missing or belongs to another model."""
+        moments = state.get("adam", {}).get("state", {})
+        kept_sizes = [*state.get("momentum", ()), *(moments[number]["exp_avg"] for number in sorted(moments))]
+        own_sizes = [*self._momentum, *self._adam.param_groups[0]["params"]]
+        # AdamW itself would take a state without moments, and begin anew without a word.
+        if [kept.shape for kept in kept_sizes] != [own.shape for own in own_sizes]:
+            raise ValueError("the optimiser state is incomplete, or belongs to a model of another shape")
         for own, kept in zip(self._momentum, state["momentum"], strict=True):
             own.copy_(kept)
         self._adam.load_state_dict(state["adam"])

@@ -1,14 +1,19 @@
 """Recipes: what a model is trained on, in which order, and when it may go on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 from reasoner.examples import CHAT_TEMPLATE, Example
 from reasoner.training.shape import Shape
 
 Mixture = Callable[[Random], Example]
 Skills = Mapping[str, Sequence[Example]]
+
+
+class GateMissedError(Exception):
+    """A stage used up its tokens before its gates were reached; the message has the values that they have now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +104,15 @@ class Recipe:
             if unknown := sorted(stage.gates.keys() - skills.keys()):
                 raise ValueError(f"recipe {self.name}, stage {stage.name}: no skill called {unknown[0]!r}")
         return skills
+
+
+class Book(Protocol):
+    """What is trained: the module `reasoner.recipes`, or what a test puts in its place."""
+
+    def recipes(self) -> Mapping[str, Recipe]:
+        """By name, each after the one that it grows from."""
+        ...
+
+    def tokenizer_text(self) -> Iterator[str]:
+        """What the tokeniser's merges come from; ends."""
+        ...

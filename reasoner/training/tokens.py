@@ -3,6 +3,7 @@
 Its pre-tokeniser is Qwen2's, so that every engine that runs Qwen2 runs these models too.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,13 @@ def load(path: Path) -> Tokenizer:
         raise ValueError(f"no tokeniser at {path}: make it with `python -m reasoner.training tokenizer {path}`")
     with reading(path, "the tokenizer.json of a tokeniser"):
         return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts of a tokenizer.json are of the same tokeniser, however they are set out."""
+    # Through the library, which has changed how it writes merges, and knows both ways.
+    mine, yours = (json.loads(Tokenizer.from_str(text).to_str()) for text in (one, other))
+    return bool(mine == yours)
 
 
 def encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Row]:

@@ -1,7 +1,10 @@
 """The two sources of samples: real llama.cpp with a shipped model, and the OpenAI wire."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +13,7 @@ from reasoner.engines import EngineError, LlamaCpp, OpenAIServer, Piece, Reply
 from reasoner.examples import prompt
 from reasoner.task import final_answer, step_ok
 
+ROOT = Path(__file__).parents[2]
 EASY = "Mia has 12 apples. Mia buys 5 apples. Mia loses 3 apples. How many apples does Mia have now?"
 
 
@@ -50,6 +54,24 @@ def test_missing_and_broken_model_files_are_named(tmp_path: Path) -> None:
     broken.write_bytes(b"GGUF but not really")
     with pytest.raises(EngineError, match=r"cannot load .*broken\.gguf"):
         LlamaCpp(broken)
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from reasoner.engines import LlamaCpp
+for _ in range(8):
+    with LlamaCpp(Path(sys.argv[1]), parallel=2, context=64) as engine:
+        pass
+    print(Path(engine.socket).parent.exists())
+"""
+
+
+def test_llama_cpp_closes_before_it_was_asked_anything(small_gguf: Path) -> None:
+    """Opened and closed at once, again and again, each time without its folder; in a process that can be ended."""
+    argv = [sys.executable, "-c", OPENED, str(small_gguf)]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=15, check=True)
+    assert ended.stdout.split() == ["False"] * 8
 
 
 def served(handler: httpx.MockTransport) -> OpenAIServer:
@@ -96,6 +118,14 @@ def test_thoughts_beside_the_content_are_kept(key: str) -> None:
         assert engine.reply(EASY, temperature=1.0, seed=1).text == "2+2=4\n\\boxed{4}"
 
 
+def test_a_thought_under_both_names_is_taken_once() -> None:
+    """Servers on their way from one name to the other send both."""
+    message = {"reasoning": "2+2=4", "reasoning_content": "2+2=4", "content": "\\boxed{4}"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=completion(message)))
+    with served(transport) as engine:
+        assert engine.reply(EASY, temperature=1.0, seed=1).text == "2+2=4\n\\boxed{4}"
+
+
 def _unreachable(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("refused", request=request)
 
@@ -105,17 +135,85 @@ def _unreachable(request: httpx.Request) -> httpx.Response:
     [
         (
             lambda request: httpx.Response(404, json={"error": {"message": "no such model"}}),
-            "/v1/chat/completions: not found.*no such model",
+            "/v1/chat/completions: 404 Not Found: .*no such model",
         ),
-        (lambda request: httpx.Response(400, json={"error": {"message": "no such field"}}), "no such field"),
-        (lambda request: httpx.Response(502, text="<html>"), "JSONDecodeError"),
+        (lambda request: httpx.Response(400, json={"error": {"message": "no such field"}}), "400 .*no such field"),
+        (lambda request: httpx.Response(401, json={"detail": "who are you"}), "completions: 401 .*who are you"),
+        (lambda request: httpx.Response(500, text="<html>\n" * 999), r"completions: 500 Internal .*<html>\.*\.\.\.$"),
+        (lambda request: httpx.Response(307, headers={"location": "/"}), "completions: 307 Temporary"),
+        (lambda request: httpx.Response(200, text="<html>"), "completions: no JSON .*: <html>"),
+        (lambda request: httpx.Response(200, content=b'"\xff"'), "completions: no JSON"),
+        (lambda request: httpx.Response(200, text="[" * 100_000), "completions: no JSON"),
         (lambda request: httpx.Response(200, json={"choices": []}), "choices"),
+        (lambda request: httpx.Response(200, json={"error": "busy"}), "completions: busy"),
         (_unreachable, "ConnectError refused"),
     ],
 )
 def test_every_failure_of_a_server_is_an_engine_error(handler: httpx.MockTransport, reason: str) -> None:
-    """Error envelopes, pages that are no JSON, answers without usage and dead servers are EngineErrors."""
+    """Error envelopes, pages that are no JSON, answers without usage and dead servers are EngineErrors with the
+    address, and the status where it is an error."""
     with served(httpx.MockTransport(handler)) as engine, pytest.raises(EngineError, match=reason):
+        engine.reply(EASY, temperature=1.0, seed=1)
+
+
+WHOLE: dict[str, Any] = {"choices": [{"message": {"content": "4"}}], "usage": {"completion_tokens": 1}}
+
+
+def told(**choice: Any) -> dict[str, Any]:
+    """A completion with these fields in its choice."""
+    return {**WHOLE, "choices": [{"message": {"content": "4"}, **choice}]}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ([], r"\[\]"),
+        ("well", "well"),
+        (None, "None"),
+        ({**WHOLE, "choices": []}, "by its 'choices'"),
+        ({**WHOLE, "choices": None}, "by its 'choices'"),
+        ({**WHOLE, "choices": [None]}, "by its 'choices'"),
+        ({**WHOLE, "usage": None}, "by its 'usage'"),
+        ({**WHOLE, "usage": {}}, "by its 'completion_tokens'"),
+        ({**WHOLE, "usage": {"completion_tokens": -1}}, "by its 'completion_tokens'"),
+        ({**WHOLE, "usage": {"completion_tokens": True}}, "by its 'completion_tokens'"),
+        (told(message=None), "by its 'message'"),
+        (told(message={"content": ["4"]}), "by its 'content'"),
+        (told(message={"reasoning": {"4": 4}}), "by its 'reasoning'"),
+        (told(text=4), "by its 'text'"),
+        (told(logprobs=[4]), "by its 'logprobs'"),
+        (told(logprobs={"content": 4}), "by its 'content'"),
+        (told(logprobs={"content": [4]}), "by its 'logprobs'"),
+        (told(logprobs={"content": [{"token": "4"}]}), "by its 'logprob'"),
+        (told(logprobs={"content": [{"logprob": -1}]}), "by its 'token'"),
+        (told(logprobs={"content": [{"token": "4", "logprob": float("-inf")}]}), "by its 'logprob'"),
+        (told(logprobs={"content": [{"token": "4", "logprob": -1, "top_logprobs": [{}]}]}), "by its 'logprob'"),
+        (told(logprobs={"content": [{"token": "4", "logprob": -1, "top_logprobs": [4]}]}), "by its 'top_logprobs'"),
+        (told(logprobs={"tokens": None}), "by its 'tokens'"),
+        (told(logprobs={"tokens": ["4", "5"], "token_logprobs": [-1]}), "by its 'token_logprobs'"),
+        (told(logprobs={"tokens": ["4"], "token_logprobs": [None]}), "by its 'logprob'"),
+    ],
+)
+def test_what_is_no_completion_is_told_with_its_address(reply: Any, reason: str) -> None:
+    """Whatever JSON comes back, it is a Reply, or an EngineError that names the address and what is amiss."""
+    content = json.dumps(reply).encode()
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=content))
+    with served(transport) as engine, pytest.raises(EngineError, match=f"^http://localhost:1/v1/chat.*: .*{reason}"):
+        engine.reply(EASY, temperature=1.0, seed=1)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "http://[::", "http://a\x01b/v1", "localhost:8000/v1", "http://", "ftp://a/v1", "http://a:b/v1"]
+)
+def test_what_is_no_address_is_refused(base_url: str) -> None:
+    """Before anything is asked of it, by its name."""
+    with pytest.raises(EngineError, match="is no address of a server"):
+        OpenAIServer(base_url, "m")
+
+
+def test_a_host_that_cannot_be_looked_up_is_told() -> None:
+    """A name longer than names can be."""
+    with OpenAIServer(f"http://{'a' * 70}/v1", "m") as engine, pytest.raises(EngineError, match="label too long"):
         engine.reply(EASY, temperature=1.0, seed=1)
 
 

@@ -128,7 +128,7 @@ def test_letters_that_are_right_by_luck_are_left_out(tmp_path: Path) -> None:
         lines = list(load(path).values())
         for line in lines:
             line["task"] = "ordering"
-            line["samples"][0] |= {"correct": True, "sound": 1, "text": "luck\nby\nchance"}
+            line["samples"][0] |= {"answer": "True", "correct": True, "sound": 1, "text": "luck\nby\nchance"}
         save(path, lines)
     mixture = verdicts.Verdicts(folder)
     assert not any("luck" in text(mixture(Random(seed))) for seed in range(300))

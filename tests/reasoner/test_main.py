@@ -3,7 +3,11 @@
 import gzip
 import importlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +106,12 @@ def broken(folder: Path) -> None:
     (folder / "cut.jsonl.gz").write_bytes((folder / "asked.jsonl.gz").read_bytes()[:60])
     (folder / "text.jsonl.gz").write_text(json.dumps(ASKED))
     (folder / "keys.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
+    (folder / "none.jsonl.gz").write_bytes(gzip.compress(b""))
+    save(folder / "recorded.jsonl.gz", [{**ASKED, "model": "big", "t": 1, "max_tokens": 900}])
+    save(folder / "models.jsonl.gz", [{**ASKED, "id": f"train/1/{model}", "model": model} for model in ("big", "wee")])
+    save(folder / "splits.jsonl.gz", [ASKED, {**ASKED, "id": "newcomer/000"}])
+    save(folder / "probes.jsonl.gz", [{**ASKED, "samples": [{**ASKED["samples"][0], "probes": [5]}]}])
+    os.mkfifo(folder / "fifo")
     (folder / "traces").mkdir()
     for path in (folder / "list.jsonl.gz", folder / "traces" / "list.jsonl.gz"):
         path.write_bytes(gzip.compress(b"[]\n"))
@@ -110,7 +120,11 @@ def broken(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["evaluate", "absent.jsonl.gz"], "no trace in absent.jsonl.gz"),
+        (["evaluate", "absent.jsonl.gz"], "no such file: absent.jsonl.gz"),
+        (["evaluate", "none.jsonl.gz"], "no trace in none.jsonl.gz"),
+        (["evaluate", "models.jsonl.gz"], "models.jsonl.gz holds samples of several models: big and wee"),
+        (["evaluate", "splits.jsonl.gz"], "splits.jsonl.gz holds samples of several splits: held-out and train"),
+        (["evaluate", "probes.jsonl.gz"], "probes.jsonl.gz, line 1: a sample has 'probes' that are not"),
         (["sample", "--model", "absent.gguf", "--out", "t.gz"], "no such model file: absent.gguf"),
         (["sample", "--base-url", "http://localhost:1/v1", "--out", "t.gz"], "--base-url needs --name"),
         (["questions", "--tasks", "newcomer"], "newcomer's questions are held out"),
@@ -125,7 +139,13 @@ def broken(folder: Path) -> None:
         (["evaluate", "list.jsonl.gz"], "list.jsonl.gz, line 1 is no object"),
         (["evaluate", "keys.jsonl.gz"], "keys.jsonl.gz, line 1 has no 'id'"),
         (["judge", "--model", "m.gguf", "--samples", "mute.jsonl.gz"], "mute.jsonl.gz, line 1 has no 'question'"),
-        (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "."], "--out: . is a folder"),
+        (["judge", "--model", "m.gguf", "--samples", "models.jsonl.gz"], "several models: big and wee"),
+        (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "."], "--out: . is no regular file"),
+        (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "fifo"], "--out: fifo is no regular"),
+        (["sample", "--model", "cut.jsonl.gz", "--out", "fifo"], "--out: fifo is no regular file"),
+        # No model, but what is wrong with the trace is told first.
+        (["sample", "--model", "cut.jsonl.gz", "--out", "asked.jsonl.gz"], "asked.jsonl.gz, line 1 has no 'model'"),
+        (["sample", "--model", "cut.jsonl.gz", "--out", "recorded.jsonl.gz"], "with model big, now it is"),
         (["judge", "--model", "m.gguf", "--samples", "asked.jsonl.gz", "--out", "keys.jsonl.gz/s.gz"], "keys.jsonl.gz"),
         (["card", "--root", "."], "traces/list.jsonl.gz, line 1 is no object"),
     ],
@@ -149,6 +169,8 @@ def test_failures_are_one_line_and_status_1(
         ["questions", "--bins", "10"],
         ["questions", "--tasks", "poems"],
         ["questions", "--per-bin", "2", "--standard"],
+        ["questions", "--per-bin", "5", "--standard"],
+        ["questions", "--standard", "--per-bin", "5"],
         ["questions", "--per-bin", "0"],
     ],
 )
@@ -157,6 +179,41 @@ def test_wrong_arguments_are_status_2(argv: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(argv)
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--threads", "9" * 9, f"is more than the {os.cpu_count()} cores of this machine"),
+        ("--threads", "0", "is not positive"),
+        ("--parallel", "257", "257 is more than 256"),
+        ("--base-url", "", "'' is no address of a server"),
+        ("--base-url", "http://[::", "is no address of a server"),
+        ("--base-url", "http://a\x01b/v1", "is no address of a server"),
+    ],
+)
+def test_options_out_of_bounds_are_named(
+    option: str, value: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More than the machine or llama.cpp has, and what is no address, by the parser."""
+    source = [] if option == "--base-url" else ["--model", "m.gguf"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", *source, "--out", "t.gz", option, value])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: " in said
+    assert told in said
+
+
+def test_a_reader_may_leave() -> None:
+    """What `head` has read is enough: the rest is not written, and nobody complains."""
+    argv = [sys.executable, "-m", "reasoner", "questions", "--per-bin", "200"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=Path(command.__file__).parents[1], text=True, **pipes) as asked:
+        assert json.loads(asked.stdout.readline())["id"] == "development/1/0000"
+        asked.stdout.close()
+        assert asked.stderr.read() == ""
+    assert asked.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("temperature", ["nan", "inf", "-0.5", "warm", "1e999"])

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import json
+import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -318,7 +320,7 @@ LINE: Line = {"id": "q", "task": "t", "samples": [SAMPLE]}
 def test_a_line_needs_little(tmp_path: Path) -> None:
     """Traces of others have neither a model nor a question; who needs them says so."""
     path = tmp_path / "t.gz"
-    save(path, [LINE, {**LINE, "id": "r", "samples": [{**SAMPLE, "answer": None}]}])
+    save(path, [LINE, {**LINE, "id": "r", "samples": [{**SAMPLE, "answer": None, "correct": False}]}])
     assert list(load(path)) == ["q", "r"]
     with pytest.raises(ValueError, match=r"t\.gz, line 1 has no 'question'"):
         load(path, ("question",))
@@ -334,17 +336,17 @@ def test_a_line_needs_little(tmp_path: Path) -> None:
         (b"[1, 2]", "is no object"),
         (b"{}", "has no 'id'"),
         (json.dumps({"id": "r", "samples": []}).encode(), "has no 'task'"),
-        (json.dumps({**LINE, "id": 3}).encode(), "has a 'id' of the wrong kind"),
-        (json.dumps({**LINE, "samples": {}}).encode(), "has a 'samples' of the wrong kind"),
+        (json.dumps({**LINE, "id": 3}).encode(), "has a 'id' that is not a text"),
+        (json.dumps({**LINE, "samples": {}}).encode(), "has a 'samples' that is not a list"),
         (json.dumps({**LINE, "samples": [7]}).encode(), "a sample is no object"),
         (json.dumps({**LINE, "samples": [{"answer": "7"}]}).encode(), "a sample has no 'correct'"),
         (
             json.dumps({**LINE, "samples": [{**SAMPLE, "answer": ["7"]}]}).encode(),
-            "a sample has a 'answer' of the wrong",
+            "a sample has a 'answer' that is not a text or null",
         ),
         (json.dumps({**LINE, "samples": [{**SAMPLE, "probes": [[0, "7", 1]]}]}).encode(), "has no 'gold'"),
         (json.dumps({**LINE, "greedy": {"answer": "7"}}).encode(), "a sample has no 'correct'"),
-        (json.dumps({**LINE, "greedy": None}).encode(), "has a 'greedy' of the wrong kind"),
+        (json.dumps({**LINE, "greedy": None}).encode(), "has a 'greedy' that is not an object"),
         (json.dumps(LINE).encode(), "holds q a second time"),
     ],
 )
@@ -354,6 +356,75 @@ def test_broken_lines_are_named(tmp_path: Path, second: bytes, fault: str) -> No
     path.write_bytes(gzip.compress(json.dumps(LINE).encode() + b"\n" + second + b"\n"))
     with pytest.raises(ValueError, match=rf"t\.gz, line 2:? {fault}"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"tokens": -1}, "has a 'tokens' that is not a whole number from 0"),
+        ({"tokens": True}, "has a 'tokens' that is not a whole number"),
+        ({"tokens": 10**400}, "has a 'tokens' that is not a whole number"),
+        ({"tokens": 1.5}, "has a 'tokens' that is not a whole number"),
+        ({"correct": 1}, "has a 'correct' that is not true or false"),
+        ({"steps": float("nan")}, "has a 'steps' that is not a number"),
+        ({"judge": float("inf")}, "has a 'judge' that is not a number or null"),
+        ({"judge": "0.5"}, "has a 'judge' that is not a number or null"),
+        ({"thought": None}, "has a 'thought' that is not a whole number"),
+        ({"stated": 3}, "has a 'stated' and no 'thought'"),
+        ({"confidence": [1]}, "has a 'confidence' that is not an object or null"),
+        ({"confidence": {"mean": "high"}}, "has a 'confidence' whose 'mean' is not a number"),
+        ({"confidence": {"tail": float("nan")}}, "has a 'confidence' whose 'tail' is not a number"),
+        ({"probes": [5]}, "has 'probes' that are not"),
+        ({"probes": [[]]}, "has 'probes' that are not"),
+        ({"probes": [["a", 1]]}, "has 'probes' that are not"),
+        ({"probes": [["a", "7", 1]]}, "has 'probes' that are not"),
+        ({"probes": [[0, 7, 1]]}, "has 'probes' that are not"),
+        ({"probes": [[0, "7", float("nan")]]}, "has 'probes' that are not"),
+        ({"probes": [[4, "7", 1]]}, "has 'probes' that do not rise from 0 tokens"),
+        ({"probes": [[0, "7", 1], [9, "7", 1], [5, "7", 1]]}, "has 'probes' that do not rise from 0 tokens"),
+        ({"answer": None}, "is 'correct' and has no 'answer'"),
+    ],
+)
+def test_what_no_sample_can_hold_is_named(tmp_path: Path, fields: Line, fault: str) -> None:
+    """Counts, scores, confidences and forced answers that no figure can be drawn from: file, line and field."""
+    path = tmp_path / "t.gz"
+    for place in ("samples", "greedy"):
+        sample = {**SAMPLE, **fields}
+        save(path, [LINE, {**LINE, "id": "r", "gold": "7", place: [SAMPLE, sample] if place == "samples" else sample}])
+        with pytest.raises(ValueError, match=rf"t\.gz, line 2: a sample {re.escape(fault)}"):
+            load(path)
+
+
+@pytest.mark.parametrize("place", ["samples", "greedy"])
+def test_one_answer_is_not_right_and_wrong(tmp_path: Path, place: str) -> None:
+    """Equal answers of a question are equal, also the greedy one."""
+    path, wrong = tmp_path / "t.gz", {**SAMPLE, "correct": False}
+    save(path, [{**LINE, place: [SAMPLE, wrong] if place == "samples" else wrong}])
+    with pytest.raises(ValueError, match=r"t\.gz, line 1 has the answer '7' once as 'correct' and once not"):
+        load(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("t", -1), ("t", float("nan")), ("max_tokens", True), ("bin", None)])
+def test_lines_are_of_their_kind(tmp_path: Path, field: str, value: Any) -> None:
+    """As their samples are."""
+    save(tmp_path / "t.gz", [{**LINE, field: value}])
+    with pytest.raises(ValueError, match=rf"t\.gz, line 1 has a '{field}' that is not"):
+        load(tmp_path / "t.gz")
+
+
+def test_nothing_but_a_file_is_replaced(tmp_path: Path, scripted: Any) -> None:
+    """What is there and is no regular file is refused before anything is asked, and stays."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    engine = scripted(honest)
+    for refused_one in (fifo, tmp_path):
+        with pytest.raises(ValueError, match="is no regular file"):
+            record(engine, PROBLEMS, RECORDING, refused_one)
+        with pytest.raises(ValueError, match="is no regular file"):
+            save(refused_one, [LINE])
+    assert engine.asked == []
+    assert fifo.is_fifo()
+    assert list(tmp_path.iterdir()) == [fifo]
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

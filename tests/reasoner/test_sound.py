@@ -66,6 +66,29 @@ def test_a_wrong_result_is_found(seed: int) -> None:
     assert sound_lines("\n".join(lines), question) == at
 
 
+def two_owners() -> list[Question]:
+    """Ledgers of two owners, of every bin that has them."""
+    drawn = selected("development", {"4": 8, "6": 8, "9": 6}).values()
+    return [question for question in drawn if len(question.origin.start) == 2]
+
+
+@pytest.mark.parametrize("question", two_owners(), ids=lambda question: question.bin)
+def test_named_results_are_checked(question: Question) -> None:
+    """Of a ledger of two owners its own solution is sound; another number for the one asked about, or for the other
+    owner, is not, wherever it is stated."""
+    lines = plain(solved(question, checks=2)).splitlines()
+    assert sound_lines("\n".join(lines), question) == len(lines)
+    for at in [place for place, line in enumerate(lines) if line.startswith(("So ", "Yes, "))]:
+        wrong = lines[at].replace(f"{question.gold}.", f"{question.gold}0.")
+        assert sound_lines("\n".join([*lines[:at], wrong, *lines[at + 1 :]]), question) == at
+    other = next(owner for owner, _ in question.origin.start if owner != question.origin.target)
+    found = re.findall(rf"\b{other} \d+[-+*/]\d+=(\d+)", "\n".join(lines))
+    last = found[-1] if found else dict(question.origin.start)[other]
+    assert sound_lines(f"So {other} has {last}.\n", question) == 1
+    assert sound_lines(f"So {other} has {last}0.\n", question) == 0
+    assert sound_lines("So somebody has 1.\n", question) == 1
+
+
 def test_a_clue_turned_round_is_found() -> None:
     """A step that is not true of the puzzle."""
     question = next(iter(selected("development", {"o3": 1}).values()))

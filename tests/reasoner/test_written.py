@@ -87,6 +87,10 @@ def test_chains_are_read() -> None:
         ("[she] has {a} cups and {b} mugs. How many? | a +b | c=2-3", "no range"),
         ("[she] has {a} cups and {b} mugs. How many? | a -b | a=2-3 b=9-9", "no numbers fit"),
         ("So {a}? | a", "asks nothing"),
+        ("{a} bags of {b} boxes of {c} cups. How many? | a*b*c", "'a*b*c' is no start of a sum"),
+        ("Five cups and {a} mugs. How many? | 5 +a", "'5' is no start of a sum"),
+        ("Two boxes of {a} cups. How many? | 2*a", "'2*a' is no start of a sum"),
+        ("[she] has {a} cups. How many? |", "'' is no start of a sum"),
     ],
 )
 def test_faults_are_named(line: str, fault: str) -> None:

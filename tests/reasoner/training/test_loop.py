@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import torch
 from reasoner.examples import Example
 from reasoner.training.batches import padded
 from reasoner.training.checkpoint import load
-from reasoner.training.loop import GateMissedError, Trainer, weighted_loss
+from reasoner.training.loop import Trainer, weighted_loss
 from reasoner.training.network import Llama
-from reasoner.training.recipe import Recipe, Stage
+from reasoner.training.recipe import GateMissedError, Recipe, Stage
 from reasoner.training.tokens import Row
 
 
@@ -153,6 +154,28 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, recipe: Recipe, tokenize
         Trainer(recipe, tokenizer, tmp_path, seed=4).resume()
     with pytest.raises(ValueError, match="another recipe"):
         Trainer(replace(recipe, name="other"), tokenizer, tmp_path, seed=3).resume()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (None, "has no optimiser state"),
+        ({}, "has no optimiser state"),
+        ({"momentum": []}, "that can go on: the optimiser state is incomplete"),
+        ({"momentum": 5}, "is broken, or is not the checkpoint of a run that can go on"),
+    ],
+    ids=repr,
+)
+def test_checkpoint_that_training_cannot_go_on_from_is_named(
+    tmp_path, recipe: Recipe, tokenizer, state, words: str
+) -> None:
+    """With what it lacks, whether nothing, too little or something else stands where the optimisers' state was."""
+    Trainer(recipe, tokenizer, tmp_path, stopping=steps(1)).run()
+    path = tmp_path / "checkpoint.pt"
+    replace(load(path), optimisers=state).save(path)
+    with pytest.raises(ValueError, match=re.escape(words)) as found:
+        Trainer(recipe, tokenizer, tmp_path).resume()
+    assert str(path) in str(found.value)
 
 
 def test_tokeniser_must_fit(tmp_path, recipe: Recipe, tokenizer) -> None:

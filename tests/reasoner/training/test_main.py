@@ -1,7 +1,11 @@
 """The command line: tokeniser, training, growth of one recipe from another, export, and its exit statuses."""
 
+import json
 import random
-from collections.abc import Iterator, Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +16,12 @@ pytest.importorskip("torch")
 import torch
 
 from reasoner.examples import text
-from reasoner.training.__main__ import main
+from reasoner.training.__main__ import _imported, main
 from reasoner.training.checkpoint import load
 from reasoner.training.grow import grown
 from reasoner.training.recipe import Recipe, Stage
+
+ROOT = Path(__file__).parents[3]
 
 
 class ToyBook:
@@ -57,6 +63,13 @@ def train(book: ToyBook, folder: Path, name: str, *options: str) -> int:
     return main(["train", name, *paths, *options], book)
 
 
+def refused(status: int, path: Path, capsys, also: Sequence[str] = ()) -> bool:
+    """Whether the command failed in one line that names the file, and has these words `also`."""
+    told = capsys.readouterr().err
+    words = all(word in told for word in (str(path), *also))
+    return status == 1 and told.startswith("reasoner.training: ") and words and told.count("\n") == 1
+
+
 def test_recipe_grows_from_another(book: ToyBook, tmp_path) -> None:
     """The ancestor's run of the same seed is found beside, and the exit status says success."""
     assert train(book, tmp_path, "small") == 0
@@ -78,7 +91,7 @@ def test_seed_draws_what_growth_adds(book: ToyBook, tmp_path, monkeypatch) -> No
     recipe = replace(book.recipes()["large"], shape=wide)
     kept = load(tmp_path / "small-0" / "only.pt").model()
     begun = []
-    monkeypatch.setattr("reasoner.training.__main__.Trainer.run", lambda self: begun.append(self.model) or True)
+    monkeypatch.setattr("reasoner.training.loop.Trainer.run", lambda self: begun.append(self.model) or True)
     monkeypatch.setitem(book.recipes(), "large", recipe)
     for seed in ("0", "1"):
         init = ("--seed", seed, "--init", str(tmp_path / "small-0" / "only.pt"))
@@ -99,13 +112,139 @@ def test_threads_are_positive(book: ToyBook, tmp_path, threads: str, capsys) -> 
     assert f"argument --threads: '{threads}' is no positive integer" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seed", ["99999999999999999999", "-9223372036854775809", "many"])
+def test_seed_is_one_that_pytorch_takes(book: ToyBook, tmp_path, seed: str, capsys) -> None:
+    """A wrong number is one of the command line, which names the option."""
+    with pytest.raises(SystemExit) as ended:
+        train(book, tmp_path, "small", "--seed", seed)
+    assert ended.value.code == 2
+    assert f"argument --seed: {seed} is no integer of 64 bits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-9223372036854775808", "18446744073709551615"])
+def test_any_seed_that_pytorch_takes_will_do(book: ToyBook, tmp_path, seed: str) -> None:
+    """The smallest and the largest."""
+    assert train(book, tmp_path, "small", "--seed", seed) == 0
+    assert train(book, tmp_path, "small", "--seed", seed, "--resume") == 0
+
+
+def swapped(path: Path) -> None:
+    """Have two entries of a tokenizer.json change places."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    entries = content["model"]["vocab"]
+    entries["1"], entries["2"] = entries["2"], entries["1"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_model_of_another_tokeniser_is_refused(book: ToyBook, tmp_path, capsys) -> None:
+    """Its embedding would be of other tokens: whether it was named or is the ancestor, and nothing is left behind."""
+    assert train(book, tmp_path, "small") == 0
+    kept, tokenizer = tmp_path / "small-0" / "only.pt", tmp_path / "tokenizer.json"
+    swapped(tokenizer)
+    capsys.readouterr()
+    for name, options in (("large", ()), ("strict", ("--init", str(kept)))):
+        assert refused(
+            train(book, tmp_path, name, *options), kept, capsys, also=(str(tokenizer), "--tokenizer", "--init")
+        )
+        assert not (tmp_path / f"{name}-0").exists()
+
+
+def test_tokeniser_may_be_set_out_otherwise(book: ToyBook, tmp_path, tokenizer) -> None:
+    """It is the same one indented, with its keys in another order and its merges as older versions wrote them."""
+    assert train(book, tmp_path, "small") == 0
+    content = json.loads(tokenizer.to_str())
+    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content, indent=3, sort_keys=True), encoding="utf-8")
+    assert train(book, tmp_path, "large") == 0
+
+
+def test_early_errors_leave_no_folder(book: ToyBook, tmp_path, capsys) -> None:
+    """Nothing to resume, no ancestor, no such checkpoint, no tokeniser, a recipe that does not fit it: each says so."""
+    missing = str(tmp_path / "missing")
+    wrong = replace(book.recipes()["small"], name="wrong", shape=replace(book.recipes()["small"].shape, vocab=512))
+    book.recipes()["wrong"] = wrong
+    for name, options, words in (
+        ("small", ("--resume",), f"no checkpoint at {tmp_path / 'small-0' / 'checkpoint.pt'}"),
+        ("large", (), f"no checkpoint at {tmp_path / 'small-0' / 'only.pt'}"),
+        ("small", ("--init", missing), f"no checkpoint at {missing}"),
+        ("small", ("--tokenizer", missing), f"no tokeniser at {missing}"),
+        ("wrong", (), "300 entries, recipe wrong 512"),
+    ):
+        assert train(book, tmp_path, name, *options) == 1, words
+        assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
+
+
+def pressing(mixture: Callable, times: int) -> Callable:
+    """The mixture; while its first example is drawn, Ctrl-C is pressed so many times."""
+    left = iter(range(times))
+
+    def drawn(dice: random.Random):
+        for _ in left:
+            signal.raise_signal(signal.SIGINT)
+        return mixture(dice)
+
+    return drawn
+
+
+def test_second_interrupt_ends_at_once(book: ToyBook, mixture, tmp_path, capsys) -> None:
+    """The first Ctrl-C stops a run after its step; a second one, while examples are drawn, leaves the files alone."""
+    small = book.recipes()["small"]
+
+    def pressed(times: int, *options: str) -> str:
+        stage = replace(small.stages[0], mixture=pressing(mixture, times))
+        book.recipes()["small"] = replace(small, stages=(stage,))
+        assert train(book, tmp_path, "small", *options) == 130
+        return capsys.readouterr().err
+
+    assert pressed(1).endswith("reasoner.training: stopped; --resume goes on from here\n")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "small-0").iterdir()}
+    told = pressed(2, "--resume")
+    assert "reasoner.training: interrupted; --resume goes on from the run's checkpoint" in told
+    assert "Traceback" not in told
+    assert {path.name: path.read_bytes() for path in (tmp_path / "small-0").iterdir()} == before
+
+
+def test_interrupted_export_says_so(book: ToyBook, tmp_path, monkeypatch, capsys) -> None:
+    """In one line, and the checkpoint is as it was."""
+    pytest.importorskip("gguf")
+    pytest.importorskip("safetensors")
+    train(book, tmp_path, "small")
+    kept = tmp_path / "small-0" / "checkpoint.pt"
+    before = kept.read_bytes()
+    capsys.readouterr()
+    monkeypatch.setattr(
+        "reasoner.training.export_gguf.named", lambda *_: signal.raise_signal(signal.SIGINT), raising=True
+    )
+    assert main(["export", str(kept), str(tmp_path / "model")]) == 130
+    assert capsys.readouterr().err == "reasoner.training: interrupted; the same command writes everything anew\n"
+    assert kept.read_bytes() == before
+
+
+def test_interrupted_import_is_not_lost(tmp_path, monkeypatch) -> None:
+    """Though the module swallows it, as those of PyTorch do; then Ctrl-C is again what it was."""
+    swallowing = (
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept BaseException:\n    pass\nended = True\n"
+    )
+    (tmp_path / "swallowing.py").write_text(swallowing, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        _imported("swallowing")
+    assert sys.modules.pop("swallowing").ended
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_nothing_slow_is_imported_before_the_command_runs() -> None:
+    """Until `main` runs, a Ctrl-C is a traceback."""
+    code = (
+        "import sys, reasoner.training.__main__; print(sorted({'torch', 'tokenizers', 'numpy'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
 GARBAGE = {"text": b"<html>no such model</html>\n", "nothing": b"", "bytes": bytes(range(256)) * 8}
-
-
-def refused(status: int, path: Path, capsys) -> bool:
-    """Whether the command failed in one line that names the file."""
-    told = capsys.readouterr().err
-    return status == 1 and told.startswith("reasoner.training: ") and str(path) in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)

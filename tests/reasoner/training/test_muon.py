@@ -76,3 +76,19 @@ def test_state_of_another_shape_is_refused(shape) -> None:
     larger = type(shape)(width=64, layers=2, heads=2, kv_heads=1, ff=64, vocab=300, context=64)
     with pytest.raises(ValueError, match="another shape"):
         Optimisers(Llama(larger)).restore(state)
+
+
+@pytest.mark.parametrize("emptied", ["momentum", "adam", "state"])
+def test_state_that_lacks_a_part_is_refused(shape, emptied: str) -> None:
+    """Neither optimiser begins anew in silence."""
+    model = Llama(shape)
+    optimisers = Optimisers(model)
+    with_gradients(model, 0)
+    optimisers.step(0.01, 0.001)
+    state = copy.deepcopy(optimisers.state())
+    if emptied == "state":
+        state["adam"]["state"].clear()
+    else:
+        del state[emptied]
+    with pytest.raises(ValueError, match="incomplete"):
+        Optimisers(Llama(shape)).restore(state)
