@@ -30,6 +30,8 @@ HOME = Path(__file__).parent
 SETS: Sequence[tuple[str, int, int]] = (
     ("mcqa-exams-gpt35-cot", 16, 64),
     ("mcqa-exams-gpt35-cot", 8, 64),
+    ("reasoner-small", 16, 64),
+    ("reasoner-large", 16, 64),
     ("math-r1distill7b-m8", 8, 8),
     ("math-qwen25math15b-m8", 8, 8),
     ("gsm8k-qwen25math15b-m8", 8, 8),
@@ -99,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows: list[Row] = []
     kept: list[Kept] = []
     with observer(arguments.jobs) as watch:
-        for name, cap, reference in SETS[2:3] if short else SETS:
+        for name, cap, reference in SETS[4:5] if short else SETS:
             setup = Setup(cap, reference, orders=2 if short else arguments.orders)
             study = Study(load(arguments.traces / f"{name}.jsonl.gz"), setup, watch)
             found = [row for target in Target for row in reliable(study, name, target)]

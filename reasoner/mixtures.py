@@ -228,7 +228,7 @@ def probes(seed: int = 0, count: int = 60) -> Mapping[str, Sequence[Example]]:
     """Skills to measure, on questions of the `development` split, without checks and slips.
 
     `reading`: lines of ledgers begin right; `stories`: of stories; `sums`, `differences`: of two digits, in drills;
-    `products`; `clues`, `chains`, `choices`: of orderings.
+    `products`; `clues`, `chains`, `choices`: of orderings. Most of the bare equations are trained on, too.
     """
     found: dict[str, list[Example]] = {name: [] for name in ("reading", "stories", "clues", "chains", "choices")}
     dice = Random(f"probes {seed}")

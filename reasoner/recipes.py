@@ -33,6 +33,8 @@ EVERYTHING = Mixture(
     bins={"o1": 0.15, "o2": 0.20, "o3": 0.25, "o4": 0.20, "o5": 0.12, "o6": 0.08},
     checks=(0.38, 0.36, 0.18, 0.08),
 )
+LETTERS = replace(EVERYTHING, puzzles=0.30, lookups=0.30, drills=0.04)
+"""The letter behind a name is found late and all at once, in some runs not before their end. Shown this often it is."""
 WORDING = replace(EVERYTHING, stories=0.64, ledgers=0.22, clauses=0.12, everyday=0.6)
 """What is left to learn in the end is wording, that of newcomers above all."""
 GROWN = replace(WORDING, puzzles=0.24, lookups=0.06)
@@ -77,7 +79,7 @@ RIGHT = replace(EVERYTHING, drills=0.0, lookups=0.0, walks=0.0, clauses=0.0, sli
 def recipes() -> Mapping[str, Recipe]:
     """By name, each after the one that it grows from."""
     tiny = stages(reading=0.5, clues=0.08, sums=0.7, most=8_000_000, wording=4_000_000)
-    small = stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000, wording=8_000_000)
+    small = stages(reading=0.65, clues=0.3, sums=0.85, most=20_000_000, letters=0.6, wording=8_000_000)
     made = (
         Recipe("reasoner-tiny", TINY, tiny, probes),
         Recipe("reasoner-small", SMALL, small, probes),
@@ -125,15 +127,20 @@ def judges() -> tuple[Recipe, ...]:
     )
 
 
-def stages(*, reading: float, clues: float, sums: float, most: int, wording: int) -> tuple[Stage, ...]:
+def stages(
+    *, reading: float, clues: float, sums: float, most: int, wording: int, letters: float = 0.0
+) -> tuple[Stage, ...]:
     """Reading first, arithmetic second, then everything, and in the end wording, the rate falling in each of the two.
 
-    `most`, `wording`: tokens of those.
+    `reading`, `clues`, `sums`, `letters`: gates, of which the last is that of a stage of its own before wording, left
+    out where it is 0; `most`, `wording`: tokens of everything and of wording.
     """
+    lettered = Stage("letters", LETTERS, 6_000_000, {"choices": letters}, lr=0.012, embedding_lr=0.0025)
     return (
         Stage("reading", READING, 20_000_000, {"reading": reading, "clues": clues}, 3_000_000, 0.012, 0.0025),
         Stage("sums", EASY, 12_000_000, {"reading": reading, "sums": sums}, 2_500_000, 0.016, 0.003),
         Stage("everything", EVERYTHING, most, lr=0.016, embedding_lr=0.003, decay=0.6),
+        *([lettered] if letters else []),
         Stage("wording", WORDING, wording, lr=0.008, embedding_lr=0.0015, decay=0.9),
     )
 

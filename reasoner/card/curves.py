@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reasoner.card.text import replace_text
+
 Point = Mapping[str, Any]
 """A line of a run's curve.jsonl (`reasoner.training.loop`)."""
 CURVE = "curve.jsonl"
@@ -12,11 +14,18 @@ CURVE = "curve.jsonl"
 
 def load(path: Path) -> tuple[Point, ...]:
     """The points of a curve, in order of tokens. ValueError where a line is no point."""
-    points = tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
-    for number, point in enumerate(points, 1):
-        if not isinstance(point, dict) or not {"tokens", "stage", "loss", "skills", "cpu_seconds"} <= point.keys():
-            raise ValueError(f"{path}, line {number} is no point of a curve")
-    return points
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(_point(line, f"{path}, line {number}") for number, line in enumerate(lines, 1))
+
+
+def _point(line: str, place: str) -> Point:
+    try:
+        point = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no point of a curve: {error}") from error
+    if not isinstance(point, dict) or not {"tokens", "stage", "loss", "skills", "cpu_seconds"} <= point.keys():
+        raise ValueError(f"{place} is no point of a curve")
+    return point
 
 
 def thinned(points: Sequence[Point]) -> tuple[Point, ...]:
@@ -26,14 +35,19 @@ def thinned(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def keep(run: Path, folder: Path) -> Path:
-    """Write the thinned curve of a run's folder, which is named `<recipe>-<seed>`, and return its path."""
+    """Write the thinned curve of a run's folder, which is named `<recipe>-<seed>`, and return its path.
+
+    ValueError if the folder is named otherwise, or its curve is empty or broken.
+    """
     name, dash, seed = run.name.rpartition("-")
     if not (name and dash and seed.isdigit()):
         raise ValueError(f"{run}: the folder of a run is named <recipe>-<seed>")
     kept = thinned(load(run / CURVE))
+    if not kept:
+        raise ValueError(f"{run / CURVE} has no points yet")
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{run.name}.jsonl"
-    out.write_text("".join(f"{json.dumps(point)}\n" for point in kept), encoding="utf-8")
+    replace_text(out, "".join(f"{json.dumps(point)}\n" for point in kept))
     return out
 
 

@@ -55,7 +55,7 @@ def _left_out() -> str:
     return (
         "Shares in percent; checks and slips are those of sums. Thoughts of orderings have 0, 1, 2, 3 checks in "
         f"{_in_order(NUMBERS_OF_CHECKS)} of 100 and may slip, in the stage reading too. {CUT:.0%} of the thoughts are "
-        "cut short, but for the sums of reading."
+        "cut short, but for those of reading."
     )
 
 
@@ -126,10 +126,12 @@ def _missed(name: str, curve: Sequence[Point]) -> Iterator[str]:
         return
     found, tokens = ends(curve), _stage_tokens(curve)
     for place, stage in enumerate(recipe.stages):
-        if stage.name not in found:
-            yield f"- `{name}` never began its stage {stage.name}."
-            return
         later = any(other.name in found for other in recipe.stages[place + 1 :])
+        if stage.name not in found:
+            yield f"- `{name}` {'had no stage' if later else 'never began its stage'} {stage.name}."
+            if later:  # The recipe got the stage after this run.
+                continue
+            return
         if told := _short(stage, tokens[stage.name], found[stage.name]["skills"], later=later):
             yield f"- `{name}` ended its stage {stage.name} {told}."
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reasoner.card import accuracy, aims, costs, data, making, pictures, ways, weights, worked
 from reasoner.card.sources import Sources, gathered
+from reasoner.card.text import replace_text
 
 PAGES = ("README.md", "weights/README.md")
 """Pages of the package's folder that may have markers."""
@@ -55,12 +56,16 @@ def _made(sources: Sources, found: re.Match[str]) -> str:
 
 
 def write(root: Path) -> list[Path]:
-    """Draw the pictures and fill the pages of the package's folder; which files were written."""
+    """Draw the pictures and fill the pages of the package's folder; which files were written.
+
+    ValueError, before anything is written, if there is no page, or nothing recorded to fill it with.
+    """
     sources = gathered(root)
+    texts = {page: page.read_text(encoding="utf-8") for page in (root / name for name in PAGES) if page.exists()}
+    if not texts or not sources.recordings:
+        raise ValueError(f"{root} has no {'recorded samples in traces' if texts else PAGES[0]}: nothing to fill")
+    made = {page: filled(text, sources) for page, text in texts.items()}
     written = pictures.draw(sources)
-    for name in PAGES:
-        page = root / name
-        if page.exists():
-            page.write_text(filled(page.read_text(encoding="utf-8"), sources), encoding="utf-8")
-            written.append(page)
-    return written
+    for page, text in made.items():
+        replace_text(page, text)
+    return [*written, *made]

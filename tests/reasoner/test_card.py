@@ -33,7 +33,7 @@ def line(
     tasks = {"s": "story", "o": "ordering", "n": "newcomer"}
     return {
         "id": id_, "task": tasks.get(str(bin_)[0], "ledger"), "gold": "7", "question": "?", "bin": bin_, "model": model,
-        "t": 0.8, "greedy": {"answer": "7", "correct": greedy, "tokens": 20}, "samples": samples,
+        "t": 0.8, "greedy": {"answer": "7" if greedy else "1", "correct": greedy, "tokens": 20}, "samples": samples,
     }  # fmt: skip
 
 
@@ -177,6 +177,23 @@ def test_curves_are_thinned_to_whole_measurements(tmp_path: Path) -> None:
     (tmp_path / "a-0" / "curve.jsonl").write_text('{"tokens": 1}\n')
     with pytest.raises(ValueError, match="line 1 is no point"):
         keep(tmp_path / "a-0", tmp_path)
+    (tmp_path / "a-0" / "curve.jsonl").write_text(f'{json.dumps(curve()[0])}\n{{"tokens": 2')
+    with pytest.raises(ValueError, match=r"curve.jsonl, line 2 is no point of a curve: "):
+        keep(tmp_path / "a-0", tmp_path)
+    (tmp_path / "a-0" / "curve.jsonl").write_text("")
+    with pytest.raises(ValueError, match="has no points yet"):
+        keep(tmp_path / "a-0", tmp_path)
+
+
+def test_a_folder_with_nothing_to_tell_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page without recordings would lose its figures."""
+    assert main(["card", "--root", str(tmp_path / "no")]) != 0
+    assert "no has no README.md: nothing to fill" in capsys.readouterr().err
+    page = "<!-- card: accuracy -->\nold\n<!-- end -->\n"
+    (tmp_path / "README.md").write_text(page)
+    assert main(["card", "--root", str(tmp_path)]) != 0
+    assert "has no recorded samples in traces: nothing to fill" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == page
 
 
 def test_missed_gates_are_named() -> None:
@@ -191,8 +208,8 @@ def test_missed_gates_are_named() -> None:
 
 def test_a_stage_that_began_is_not_gone_through() -> None:
     """Without gates it takes all of its tokens; with gates these, after its least tokens, or a stage after it."""
-    reading, sums, everything, wording = recipes()[SMALL].stages
-    reached = dict.fromkeys(("reading", "clues", "sums"), 0.9)
+    reading, sums, everything, _, wording = recipes()[SMALL].stages
+    reached = dict.fromkeys(("reading", "clues", "sums", "choices"), 0.9)
     at = [reading.least_tokens, reading.least_tokens + sums.least_tokens]
     begun = [point("reading", at[0], **reached), point("sums", at[1], **reached)]
 
@@ -200,9 +217,12 @@ def test_a_stage_that_began_is_not_gone_through() -> None:
         return making.missed(of(curves={f"{SMALL}-0": points})).splitlines()
 
     end = at[1] + everything.most_tokens
-    whole = [*begun, point("everything", end, **reached), point("wording", end + wording.most_tokens, **reached)]
+    known = point("everything", end, **reached), point("letters", end + 100_000, **reached)
+    end += 100_000
+    whole = [*begun, *known, point("wording", end + wording.most_tokens, **reached)]
     assert told(*whole) == ["Every kept run went through all of its stages."]
-    assert told(*whole[:3], point("wording", end + 1_500_000, **reached)) == [
+    assert told(*whole[:3], point("wording", end, **reached))[0] == f"- `{SMALL}-0` had no stage letters."
+    assert told(*whole[:4], point("wording", end + 1_500_000, **reached)) == [
         f"- `{SMALL}-0` ended its stage wording after 1,500,000 of {wording.most_tokens:,} tokens."
     ]
     early = point("sums", at[1] - 1, **reached)
