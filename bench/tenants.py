@@ -137,7 +137,7 @@ def embedded(options: argparse.Namespace, _: str) -> tuple[Setting, str]:
     """The demonstration's engine, in a process of the gateway's."""
     slots = options.slots or 16
     setting = Setting(
-        "reasoner-small on the embedded engine", slots, options.capacity or 16.0, 4, 600, DEMO.parent.name
+        "reasoner-small on the embedded engine", slots, options.capacity or 10.0, 4, 600, DEMO.parent.name
     )
     engine = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": slots, "context": 1024}
     return setting, table("[backends]", engine) + table("[models]", {"name": setting.model, "backend": "demo"})
@@ -153,7 +153,7 @@ def simulated(options: argparse.Namespace, root: str) -> tuple[Setting, str]:
 def real(options: argparse.Namespace, root: str) -> tuple[Setting, str]:
     """Real vLLM, which listens there."""
     slots = options.slots or 16
-    setting = Setting("reasoner-small on vLLM", slots, options.capacity or 18.0, 4, 600, vllm.MODEL.name)
+    setting = Setting("reasoner-small on vLLM", slots, options.capacity or 8.0, 4, 600, vllm.MODEL.name)
     flags = {"priority": True, "stream_interval": 8, "continuous_usage": True}
     return setting, backends([root], model=setting.model, slots=slots, **flags)
 
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="(default %(default)s)")
     parser.add_argument("--slots", type=int, help="of the engine (default: 64 simulated, 16 others)")
     parser.add_argument("--speed", type=float, default=2.0, help="of the simulated engine (default %(default)s)")
-    parser.add_argument("--capacity", type=float, help="samples a second that the engine can do (default: 56, 16, 18)")
+    parser.add_argument("--capacity", type=float, help="samples a second that the engine can do (default: 56, 10, 8)")
     parser.add_argument("--reserved", type=int, default=0, help="slots kept for the light tenant (default %(default)s)")
     parser.add_argument("--flood", type=float, default=20.0, help="times its share that it asks (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of one block (default %(default)s)")
