@@ -94,11 +94,7 @@ class LlamaCpp:
         max_tokens: int = 900,
         flash: bool = True,
     ) -> None:
-        try:
-            # Here and not above: a server behind a URL needs no llama.cpp.
-            xllamacpp = importlib.import_module("xllamacpp")
-        except ImportError as error:
-            raise EngineError(f"llama.cpp is missing ({error}): install the 'embedded' extra") from error
+        xllamacpp = _binding()
         if not path.is_file():
             raise EngineError(f"no such model file: {path}")
         self._max_tokens = max_tokens
@@ -137,6 +133,14 @@ class LlamaCpp:
     def __exit__(self, *exc: object) -> None:
         del self._server
         self._folder.cleanup()
+
+
+def _binding() -> Any:
+    """llama.cpp. EngineError without it; imported here and not above: a server behind a URL needs none."""
+    try:
+        return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise EngineError(f"llama.cpp is missing ({error}): install the 'embedded' extra") from error
 
 
 def _await_loop(socket: str) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from reasoner.engines import Engine, Reply
 from reasoner.fields import parsed
+from reasoner.files import replacing
 from reasoner.samples import Entry, Extras, entry
 from reasoner.sets import Question
 
@@ -148,11 +149,9 @@ def save(path: Path, lines: list[Line]) -> None:
     """Write a trace: replaced in one step, and byte for byte the same for the same lines. ValueError as of
     `check_replaceable`."""
     check_replaceable(path)
-    fresh = path.with_name(path.name + ".new")
     # mtime 0 and no file name in the gzip header: nothing but the lines decides the bytes.
-    with fresh.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+    with replacing(path) as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write("".join(map(_dump, lines)).encode())
-    fresh.replace(path)
 
 
 def _dump(line: Line) -> str:

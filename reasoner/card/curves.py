@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner.card.text import replace_text
+from reasoner.files import replacing
 
 Point = Mapping[str, Any]
 """A line of a run's curve.jsonl (`reasoner.training.loop`)."""
@@ -47,7 +47,8 @@ def keep(run: Path, folder: Path) -> Path:
         raise ValueError(f"{run / CURVE} has no points yet")
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{run.name}.jsonl"
-    replace_text(out, "".join(f"{json.dumps(point)}\n" for point in kept))
+    with replacing(out) as file:
+        file.write("".join(f"{json.dumps(point)}\n" for point in kept).encode())
     return out
 
 

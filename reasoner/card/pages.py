@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reasoner.card import accuracy, aims, costs, data, making, pictures, ways, weights, worked
 from reasoner.card.sources import Sources, gathered
-from reasoner.card.text import replace_text
+from reasoner.files import replacing
 
 PAGES = ("README.md", "weights/README.md")
 """Pages of the package's folder that may have markers."""
@@ -67,5 +67,6 @@ def write(root: Path) -> list[Path]:
     made = {page: filled(text, sources) for page, text in texts.items()}
     written = pictures.draw(sources)
     for page, text in made.items():
-        replace_text(page, text)
+        with replacing(page) as file:
+            file.write(text.encode())
     return [*written, *made]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from reasoner.examples import CHAT_TEMPLATE
-from reasoner.training.files import reading, replacing
+from reasoner.files import replacing
+from reasoner.training.files import reading
 from reasoner.training.network import Llama
 from reasoner.training.shape import Shape
 

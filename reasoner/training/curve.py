@@ -5,7 +5,8 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from reasoner.training.files import reading, replacing
+from reasoner.files import replacing
+from reasoner.training.files import reading
 
 
 class Curve:

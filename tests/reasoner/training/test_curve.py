@@ -43,7 +43,7 @@ def test_killed_cut_loses_nothing(path: Path, monkeypatch) -> None:
     def killed(number: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reasoner.training.files.os.fsync", killed)
+    monkeypatch.setattr("reasoner.files.os.fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         Curve(path).cut(200)
     assert path.read_bytes() == before

@@ -1,10 +1,10 @@
-"""Broken files: one line that names them, and no other error hidden behind it. Files written whole or not at all."""
+"""Broken files: one line that names them, and no other error hidden behind it."""
 
 from pathlib import Path
 
 import pytest
 
-from reasoner.training.files import reading, replacing
+from reasoner.training.files import reading
 
 
 @pytest.mark.parametrize(
@@ -31,27 +31,3 @@ def test_what_the_file_is_not_to_blame_for_stays(raised: BaseException) -> None:
     with pytest.raises(type(raised)) as found, reading(Path("a.bin"), "a list"):
         raise raised
     assert found.value is raised
-
-
-def test_file_is_replaced_when_it_is_whole(tmp_path) -> None:
-    """Until then what was there stays, and afterwards nothing else is left."""
-    path = tmp_path / "kept"
-    path.write_bytes(b"old")
-    with replacing(path) as file:
-        file.write(b"new")
-        file.flush()
-        assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("raised", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=repr)
-def test_file_stays_where_writing_fails(tmp_path, raised: BaseException) -> None:
-    """As it was, without half of a new one beside it."""
-    path = tmp_path / "kept"
-    path.write_bytes(b"old")
-    with pytest.raises(type(raised)), replacing(path) as file:
-        file.write(b"ne")
-        raise raised
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

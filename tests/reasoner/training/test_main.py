@@ -103,22 +103,24 @@ def test_seed_draws_what_growth_adds(book: ToyBook, tmp_path, monkeypatch) -> No
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("threads", ["0", "-1", "many"])
-def test_threads_are_positive(book: ToyBook, tmp_path, threads: str, capsys) -> None:
-    """A wrong number is one of the command line."""
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        *(("--threads", value, f"{value!r} is no positive integer") for value in ("0", "-1", "many")),
+        *(
+            ("--seed", value, f"{value} is no integer of 64 bits")
+            for value in ("99999999999999999999", "-9223372036854775809", "many")
+        ),
+    ],
+)
+def test_wrong_numbers_are_of_the_command_line(
+    book: ToyBook, tmp_path, option: str, value: str, told: str, capsys
+) -> None:
+    """Threads are positive and a seed is one that PyTorch takes; the message names the option."""
     with pytest.raises(SystemExit) as ended:
-        train(book, tmp_path, "small", "--threads", threads)
+        train(book, tmp_path, "small", option, value)
     assert ended.value.code == 2
-    assert f"argument --threads: '{threads}' is no positive integer" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("seed", ["99999999999999999999", "-9223372036854775809", "many"])
-def test_seed_is_one_that_pytorch_takes(book: ToyBook, tmp_path, seed: str, capsys) -> None:
-    """A wrong number is one of the command line, which names the option."""
-    with pytest.raises(SystemExit) as ended:
-        train(book, tmp_path, "small", "--seed", seed)
-    assert ended.value.code == 2
-    assert f"argument --seed: {seed} is no integer of 64 bits" in capsys.readouterr().err
+    assert f"argument {option}: {told}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", ["-9223372036854775808", "18446744073709551615"])
