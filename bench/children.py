@@ -21,6 +21,7 @@ from bench.overhead import cpu_seconds
 START_SECONDS = 60
 STOP_SECONDS = 15
 MODEL = "simulated"
+DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +137,9 @@ def backends(roots: Sequence[str], *, model: str = MODEL, **options: Any) -> str
     named = {f"engine{number}": root for number, root in enumerate(roots)}
     tables = [table("[backends]", {"name": name, "url": f"{root}/v1", **options}) for name, root in named.items()]
     return "\n".join([*tables, table("[models]", {"name": model, "backends": list(named)})])
+
+
+def embedded(path: Path = DEMO, **options: Any) -> str:
+    """Settings of one model, named after its folder, on the engine in a process of the gateway's."""
+    engine = {"name": "demo", "kind": "embedded", "path": str(path), **options}
+    return "\n".join([table("[backends]", engine), table("[models]", {"name": path.parent.name, "backend": "demo"})])

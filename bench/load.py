@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 ANSWER_SECONDS = 300
+METRICS_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,15 @@ def summary(replies: Sequence[Reply], keep: Callable[[Reply], bool] = lambda _: 
 
 async def scrape(session: aiohttp.ClientSession, root: str, names: Sequence[str]) -> dict[str, float]:
     """Metrics of a gateway or an engine, each summed over its series."""
-    async with session.get(f"{root}/metrics") as answer:
-        page = await answer.text()
     totals = dict.fromkeys(names, 0.0)
-    for line in page.splitlines():
+    for line in (await metrics(session, root)).splitlines():
         name = line.split("{")[0].split(" ")[0]
         if name in totals:
             totals[name] += float(line.rsplit(" ", 1)[1])
     return totals
+
+
+async def metrics(session: aiohttp.ClientSession, root: str) -> str:
+    """The page of metrics of a gateway or an engine."""
+    async with session.get(f"{root}/metrics", timeout=aiohttp.ClientTimeout(METRICS_SECONDS)) as answer:
+        return await answer.text()

@@ -26,18 +26,18 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.asked import asked
-from bench.children import gateway, table
+from bench.children import DEMO, embedded, gateway
 from bench.gateway import ask
-from bench.load import percentile
+from bench.load import metrics, percentile, scrape
 from bench.recordings import RECORDINGS
 
-MODEL = "reasoner-small"
-DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / MODEL / "model-q8_0.gguf"
+MODEL = DEMO.parent.name
 TRACE = RECORDINGS / f"{MODEL}-calibration.jsonl.gz"
 SAMPLES, REFERENCE, SLOTS = 8, 16, 16
 PAUSE = 0.05
 """Seconds between an answer and the short request: shadows have begun by then, and none has ended."""
 SETTLE_SECONDS = 120
+ENDED = "quorate_shadows_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,7 @@ def cost(found: Mapping[tuple[str, str], float]) -> Cost:
 
 def settings(profiles: Path, share: float) -> str:
     """Of a gateway that shadows this share of its answers."""
-    engine = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": SLOTS}
-    model = table("[models]", {"name": MODEL, "backend": "demo"})
-    return f'profiles = "{profiles}"\nshadow = {share}\n{table("[backends]", engine)}\n{model}'
+    return f'profiles = "{profiles}"\nshadow = {share}\n{embedded(slots=SLOTS)}'
 
 
 def body(question: str, seed: int) -> dict[str, Any]:
@@ -110,7 +108,7 @@ async def costs(session: aiohttp.ClientSession, root: str, questions: Sequence[s
         answer = await ask(session, f"{root}/v1", body(question, seed))
         due += bool(answer["compute"]["calibrated"])
         await _ended(session, root, due)
-    return cost(await _counters(session, root))
+    return cost(counters(await metrics(session, root)))
 
 
 async def latencies(session: aiohttp.ClientSession, root: str, questions: Sequence[str]) -> list[float]:
@@ -126,15 +124,10 @@ async def latencies(session: aiohttp.ClientSession, root: str, questions: Sequen
     return times
 
 
-async def _counters(session: aiohttp.ClientSession, root: str) -> dict[tuple[str, str], float]:
-    async with session.get(f"{root}/metrics", timeout=aiohttp.ClientTimeout(30)) as page:
-        return counters(await page.text())
-
-
 async def _ended(session: aiohttp.ClientSession, root: str, due: int) -> None:
     """Wait until so many shadows have ended."""
     for _ in range(int(SETTLE_SECONDS / PAUSE)):
-        if sum(cost(await _counters(session, root)).outcomes.values()) >= due:
+        if (await scrape(session, root, (ENDED,)))[ENDED] >= due:
             return
         await asyncio.sleep(PAUSE)
     raise RuntimeError(f"of {due} shadows not all ended within {SETTLE_SECONDS} s")
@@ -151,7 +144,7 @@ async def measure(profiles: Path, options: argparse.Namespace) -> tuple[Cost, di
             for _ in range(options.blocks):
                 times["with"] += await latencies(session, shadowed.root, questions)
                 times["without"] += await latencies(session, plain.root, questions)
-            withdrawn = cost(await _counters(session, shadowed.root))
+            withdrawn = cost(counters(await metrics(session, shadowed.root)))
     return paid, times, withdrawn
 
 

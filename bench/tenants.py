@@ -19,13 +19,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bench import tenants_simulated
-from bench.children import MODEL, backends, child, gateway, table
+from bench import children, tenants_simulated
+from bench.children import DEMO, MODEL, backends, child, gateway, table
 from bench.load import Arrival, Reply, Summary, play, poisson, summary
 from reasoner.questions import questions
 from tests.vllm import server as vllm
 
-DEMO = Path(__file__).parents[1] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
 BAR = 1.25
 """P90 beside the flood over P90 alone, at most."""
 LIGHT = 0.5
@@ -139,8 +138,7 @@ def embedded(options: argparse.Namespace, _: str) -> tuple[Setting, str]:
     setting = Setting(
         "reasoner-small on the embedded engine", slots, options.capacity or 10.0, 4, 600, DEMO.parent.name
     )
-    engine = {"name": "demo", "kind": "embedded", "path": str(DEMO), "slots": slots, "context": 1024}
-    return setting, table("[backends]", engine) + table("[models]", {"name": setting.model, "backend": "demo"})
+    return setting, children.embedded(slots=slots, context=1024)
 
 
 def simulated(options: argparse.Namespace, root: str) -> tuple[Setting, str]:
