@@ -15,8 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from bench.clients.__main__ import free_port
 from bench.overhead import cpu_seconds
+from tests.ports import free_port
 
 START_SECONDS = 60
 STOP_SECONDS = 15

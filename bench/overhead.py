@@ -22,7 +22,8 @@ from typing import Any
 import aiohttp
 from tqdm import tqdm
 
-from bench.clients.__main__ import free_port, load_bodies, server, wait_for
+from bench.clients.__main__ import load_bodies, server, wait_for
+from tests.ports import free_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
 MESSAGES: Sequence[Mapping[str, str]] = [{"role": "user", "content": "What is six times seven? " * 8}]

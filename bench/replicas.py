@@ -27,8 +27,9 @@ import aiohttp
 from tqdm import tqdm
 
 from bench.children import MODEL, Child, backends, gateway, redis, table
-from bench.clients.__main__ import free_port, load_bodies, server
+from bench.clients.__main__ import load_bodies, server
 from bench.load import scrape
+from tests.ports import free_port
 
 BAR = 1.8
 SAMPLES = 8

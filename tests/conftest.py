@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.ports import free_port
+
 # A slow shared machine is not a failing property; the timeout of each test still catches a hanging one.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None, print_blob=True)
@@ -71,13 +73,6 @@ class LiveGateway:
         return self.base_url.removesuffix("/v1")
 
 
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     """Until `/health` answers 200."""
     deadline = time.monotonic() + START_SECONDS
@@ -110,6 +105,12 @@ def serving(arguments: Sequence[str]) -> Iterator[LiveGateway]:
             process.kill()
             process.wait()
             raise RuntimeError("quorate serve did not stop on SIGTERM") from None
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that nobody listens on; in place of pytest-asyncio's, whose choice an outgoing connection may be given."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

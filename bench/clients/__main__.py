@@ -21,6 +21,7 @@ import uvloop
 from tqdm import tqdm
 
 from bench.clients.callers import CALLERS
+from tests.ports import free_port
 
 MODES = ("plain", "stream")
 BODY = json.dumps({"model": "mock", "messages": [{"role": "user", "content": "What is six times seven? " * 10}]})
@@ -37,14 +38,6 @@ class Row:
     p50_ms: float
     requests_per_second: float
     load_average: float
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.ports import free_port
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(90)]
 
 EASY = "Mia has 12 marbles. Mia buys 7 marbles. Mia loses 4 marbles. How many marbles does Mia have now?"
@@ -79,9 +81,9 @@ def repeated(action: Callable[[], None]) -> Iterator[Future[None]]:
 
 
 @pytest.fixture(scope="module")
-def gateway(root: Path, unused_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def gateway(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a gateway in a process of its own, started as the container starts it."""
-    port, log = unused_port(), tmp_path_factory.mktemp("gateway") / "log"
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "log"
     command = [sys.executable, "-m", "cli", "serve", "--config", "deploy/gateway.toml", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=root, stdout=out, stderr=out)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -165,13 +164,6 @@ def backend(name: str, url: str, **options: Any) -> str:
 def model(*backends: str) -> str:
     """The settings of the one model."""
     return table("[models]", {"name": MODEL, "backends": list(backends)})
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def table(name: str, fields: Mapping[str, Any]) -> str:

@@ -16,12 +16,12 @@ from tests.e2e.processes import (
     Gateway,
     backend,
     crowd,
-    free_port,
     model,
     running,
     samples,
     until,
 )
+from tests.ports import free_port
 
 NAMES = ("one", "two")
 SLOTS = 16

@@ -16,7 +16,6 @@ from tests.e2e.upstream import (
     Connection,
     Fault,
     Upstream,
-    free_port,
     hanging,
     reset_at_once,
     reset_in_the_middle,
@@ -24,6 +23,7 @@ from tests.e2e.upstream import (
     status,
     whole,
 )
+from tests.ports import free_port
 
 IDLE_SECONDS = 5.0
 SILENT_SECONDS = 1.0

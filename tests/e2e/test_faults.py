@@ -20,11 +20,11 @@ from tests.e2e.upstream import (
     Upstream,
     empty,
     ended,
-    free_port,
     hanging,
     status,
     whole,
 )
+from tests.ports import free_port
 
 ServeGateway = Callable[[Sequence[str]], AbstractContextManager[Any]]
 IDLE_SECONDS = 1.0

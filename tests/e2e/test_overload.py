@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Answer, Crowd, Engine, Gateway, backend, crowd, free_port, model, running, samples
+from tests.e2e.processes import Answer, Crowd, Engine, Gateway, backend, crowd, model, running, samples
+from tests.ports import free_port
 
 SLOTS = 4
 SECONDS = 2.0

@@ -19,13 +19,13 @@ from tests.e2e.processes import (
     Gateway,
     backend,
     crowd,
-    free_port,
     model,
     running,
     samples,
     table,
     until,
 )
+from tests.ports import free_port
 from tests.server.store.conftest import RedisServer
 
 SLOTS = 16

@@ -18,13 +18,13 @@ from tests.e2e.processes import (
     Gateway,
     backend,
     crowd,
-    free_port,
     model,
     running,
     samples,
     table,
     until,
 )
+from tests.ports import free_port
 
 SLOTS = 16
 WEIGHTS = {"heavy": 3.0, "flood": 1.0, "light": 1.0}

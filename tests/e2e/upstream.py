@@ -288,9 +288,3 @@ class Upstream:
                 return reset_at_once
             self.served += 1
             return self.plan[min(self.served, len(self.plan)) - 1]
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

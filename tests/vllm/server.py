@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv-vllm"
@@ -144,7 +145,7 @@ def serving(
     thread: the server is told to leave when the thread that started it dies, however that happens.
     Raises VllmFailed if it is not healthy within 240 seconds.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="vllm-") as folder:
         log = Path(folder, "server.log")
         with log.open("wb") as output:
@@ -175,12 +176,6 @@ def _command(model: Path, name: str, port: int, flags: Sequence[str], venv: Path
     program = [str(venv / "bin" / "python"), "-W", "ignore", "-m", "vllm.entrypoints.openai.api_server"]
     address = ["--host=127.0.0.1", f"--port={port}"]
     return [*guard, *program, f"--model={model}", f"--served-model-name={name}", *address, *FLAGS, *flags]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_healthy(server: VllmServer, process: subprocess.Popen[bytes]) -> None:
