@@ -5,8 +5,9 @@ from itertools import pairwise
 from typing import TypeVar
 
 from reasoner.card.curves import Point, ends
-from reasoner.card.sources import Sources
+from reasoner.card.sources import FAMILIES, Sources
 from reasoner.card.tables import UNKNOWN, millions, share, table
+from reasoner.evaluate import Row
 from reasoner.mixtures import CUT, Mixture
 from reasoner.recipes import recipes
 from reasoner.thoughts import NUMBERS_OF_CHECKS
@@ -160,22 +161,22 @@ def _short(stage: Stage, tokens: int, skills: Mapping[str, float], *, later: boo
 FIGURES = ("pass@1", "greedy", "maj@8", "maj@32", "pass@32")
 
 
-def second_seed(sources: Sources) -> str:
-    """Figures of the shipped models and of their rebuild with another seed, where questions are the same."""
-    if not sources.second:
-        return "Not measured yet: there is no `reasoner/second-seed.json`."
-    rows = [row for model, found in sources.second.items() for row in _compared(sources, model, found)]
+def other_seeds(sources: Sources) -> str:
+    """Figures of the shipped models and of their rebuilds with other seeds, where questions are the same."""
+    if not sources.seeds:
+        return "Not measured yet: there is no `reasoner/other-seeds.json`."
+    rows = [row for model, found in sources.seeds.items() for row in _compared(sources, model, found)]
     return table(("model", "seed", "questions of", "number", *FIGURES), rows)
 
 
-def _compared(sources: Sources, model: str, rebuilt: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, ...]]:
+def _compared(sources: Sources, model: str, rebuilt: Mapping[str, Sequence[Row]]) -> Iterator[tuple[str, ...]]:
     shipped = sources.reported[model].rows if model in sources.reported else {}
-    for row in rebuilt:
-        if row["bin"] in ("ledger", "story", "ordering", "newcomer", "all"):
-            first = shipped.get(str(row["bin"]))
-            if first is not None and first["questions"] == row["questions"]:
-                yield _seeded(model, "shipped", first)
-            yield _seeded(model, "another", row)
+    for kind in (*FAMILIES, "newcomer", "all"):
+        others = {seed: row for seed, rows in rebuilt.items() for row in rows if row["bin"] == kind}
+        first = shipped.get(kind)
+        if first is not None and any(first["questions"] == row["questions"] for row in others.values()):
+            yield _seeded(model, "shipped", first)
+        yield from (_seeded(model, seed, row) for seed, row in others.items())
 
 
 def _seeded(model: str, seed: str, row: Mapping[str, object]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ BLOCKS: Mapping[str, Callable[[Sources], str]] = {
     "mixtures": making.mixtures,
     "runs": making.runs,
     "missed": making.missed,
-    "second-seed": making.second_seed,
+    "other-seeds": making.other_seeds,
     "recordings": data.recordings,
     "standard": data.standard,
     **{f"picture-{name}": partial(pictures.shown, name=name) for name in pictures.PICTURES},

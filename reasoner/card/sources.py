@@ -99,8 +99,8 @@ class Sources:
     recordings: tuple[Recording, ...] = ()
     curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     """By `<recipe>-<seed>`."""
-    second: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    """By model: the rows of its rebuild with another seed."""
+    seeds: Mapping[str, Mapping[str, Sequence[Row]]] = field(default_factory=dict)
+    """By model and seed: the rows of its rebuild with that seed."""
     agreement: Any = None
     judge: Any = None
 
@@ -171,7 +171,7 @@ def gathered(root: Path) -> Sources:
         root=root,
         recordings=tuple(sorted((each for each in traces if each.lines), key=_place)),
         curves={path.stem: load_curve(path) for path in _sorted_curves((root / "curves").glob("*.jsonl"))},
-        second=_second(root / "second-seed.json"),
+        seeds=_seeds(root / "other-seeds.json"),
         agreement=_agreement(root / "agreement.json"),
         judge=_judge(root / "judge.json"),
     )
@@ -211,10 +211,10 @@ def _judge(path: Path) -> Any:
     return None if found is None else _rows(path, found, _ROW)
 
 
-def _second(path: Path) -> Mapping[str, Sequence[Row]]:
+def _seeds(path: Path) -> Mapping[str, Mapping[str, Sequence[Row]]]:
     found = _json(path)
     if found is None:
         return {}
-    if not isinstance(found, dict) or not all(isinstance(rows, list) for rows in found.values()):
-        raise ValueError(f'{path} is no object of rows by model: {{"reasoner-small": [...]}}')
-    return {model: _rows(path, rows, _ROW) for model, rows in found.items()}
+    if not isinstance(found, dict) or not all(isinstance(seeds, dict) for seeds in found.values()):
+        raise ValueError(f'{path} is no object of rows by model and seed: {{"reasoner-small": {{"1": [...]}}}}')
+    return {model: {seed: _rows(path, rows, _ROW) for seed, rows in seeds.items()} for model, seeds in found.items()}

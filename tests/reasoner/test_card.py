@@ -138,7 +138,7 @@ def test_the_page_holds_the_figures(folder: Path) -> None:
 def test_files_that_are_missing_are_said_to_be(tmp_path: Path) -> None:
     """Of an empty folder every block says what is not there yet, and nothing is drawn."""
     found = gathered(tmp_path)
-    for name in ("accuracy", "votes", "sizes", "escalation", "judge", "cost", "agreement", "runs", "second-seed"):
+    for name in ("accuracy", "votes", "sizes", "escalation", "judge", "cost", "agreement", "runs", "other-seeds"):
         assert pages.BLOCKS[name](found).startswith(("Not", "No ")), name
     assert pictures.draw(found) == []
 
@@ -373,21 +373,28 @@ def test_the_judge_is_told() -> None:
     assert "| 1 |" not in told
 
 
-def test_both_seeds_are_told() -> None:
+def test_all_seeds_are_told() -> None:
     """Shipped and rebuilt, one below the other, but no figure of other questions to compare with."""
-    again = [{"bin": "ledger", "questions": 3, "pass@1": 0.25}, {"bin": "4", "questions": 3, "pass@1": 0.25}]
-    told = making.second_seed(of(held_out({4: 2}), second={SMALL: again}))
-    assert told.splitlines()[2:] == [f"| `{SMALL}` | another | ledger | 3 | 0.250 | - | - | - | - |"]
-    told = making.second_seed(of(held_out({4: 2, 5: 4, 6: 3, "s1": 4}), second={SMALL: again}))
+    again = {"1": [{"bin": "ledger", "questions": 3, "pass@1": 0.25}, {"bin": "4", "questions": 3, "pass@1": 0.25}]}
+    told = making.other_seeds(of(held_out({4: 2}), seeds={SMALL: again}))
+    assert told.splitlines()[2:] == [f"| `{SMALL}` | 1 | ledger | 3 | 0.250 | - | - | - | - |"]
+    told = making.other_seeds(of(held_out({4: 2, 5: 4, 6: 3, "s1": 4}), seeds={SMALL: again}))
     assert told.splitlines()[2] == f"| `{SMALL}` | shipped | ledger | 3 | 0.750 | 0.000 | - | - | - |"
-    told = making.second_seed(of(held_out({4: 2, "s1": 4}), second={SMALL: again}))
+    told = making.other_seeds(of(held_out({4: 2, "s1": 4}), seeds={SMALL: again}))
     assert "shipped" not in told
+    again["7"] = [{"bin": "ledger", "questions": 3, "greedy": 0.5}]
+    told = making.other_seeds(of(held_out({4: 2, 5: 4, 6: 3, "s1": 4}), seeds={SMALL: again}))
+    assert [row.split(" | ")[1:5] for row in told.splitlines()[2:]] == [
+        ["shipped", "ledger", "3", "0.750"],
+        ["1", "ledger", "3", "0.250"],
+        ["7", "ledger", "3", "-"],
+    ]
 
 
-def test_a_broken_second_seed_is_refused(tmp_path: Path) -> None:
-    """It is an object of rows by model."""
-    (tmp_path / "second-seed.json").write_text("[]")
-    with pytest.raises(ValueError, match="no object of rows by model"):
+def test_broken_other_seeds_are_refused(tmp_path: Path) -> None:
+    """It is an object of rows by model and seed."""
+    (tmp_path / "other-seeds.json").write_text("[]")
+    with pytest.raises(ValueError, match="no object of rows by model and seed"):
         gathered(tmp_path)
 
 

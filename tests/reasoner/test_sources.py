@@ -34,9 +34,10 @@ ROWS = '[{"bin": "all", "questions": 3}]'
         ("judge", "[" * 100_000, "is no JSON"),
         ("judge", f'{{"all": {ROWS}}}', "has no list of rows with bin, questions"),
         ("judge", '[{"bin": "all"}]', "has no list of rows with bin, questions"),
-        ("second-seed", "", "is no JSON"),
-        ("second-seed", ROWS, "no object of rows by model"),
-        ("second-seed", '{"reasoner-small": [1]}', "has no list of rows with bin, questions"),
+        ("other-seeds", "", "is no JSON"),
+        ("other-seeds", ROWS, "no object of rows by model"),
+        ("other-seeds", f'{{"{SMALL}": {ROWS}}}', "no object of rows by model and seed"),
+        ("other-seeds", '{"reasoner-small": {"1": [1]}}', "has no list of rows with bin, questions"),
     ],
 )
 def test_broken_figures_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -52,10 +53,10 @@ def test_whole_figures_are_read(tmp_path: Path) -> None:
     """The forms that the card reads, row by row."""
     (tmp_path / "agreement.json").write_text('{"agreements": [], "speeds": []}')
     (tmp_path / "judge.json").write_text(ROWS)
-    (tmp_path / "second-seed.json").write_text(f'{{"{SMALL}": {ROWS}}}')
+    (tmp_path / "other-seeds.json").write_text(f'{{"{SMALL}": {{"1": {ROWS}}}}}')
     found = gathered(tmp_path)
     assert found.agreement == {"agreements": [], "speeds": []}
-    assert found.judge == found.second[SMALL] == json.loads(ROWS)
+    assert found.judge == found.seeds[SMALL]["1"] == json.loads(ROWS)
 
 
 def traced(root: Path, **traces: list[dict[str, Any]]) -> Sources:
