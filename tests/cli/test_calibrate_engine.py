@@ -85,6 +85,7 @@ def failed(capsys: pytest.CaptureFixture[str], url: str, out: Path, *options: st
     return capsys.readouterr().err
 
 
+@pytest.mark.timeout(60)
 def test_a_live_server_is_measured(simulated: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file is what the simulators read; a step of it costs about what it does on the server.
 

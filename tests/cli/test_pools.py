@@ -17,14 +17,18 @@ def interrupted(process: int) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupt_that_ends_a_worker_first_is_an_interrupt() -> None:
+def test_an_interrupt_that_ends_a_worker_first_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is gone long before the signal comes here."""
-    late = threading.Timer(pools.GRACE / 2, os.kill, (os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt), pool(1) as workers:
-        job = workers.submit(interrupted, os.getpid())
-        assert isinstance(job.exception(timeout=60), BrokenProcessPool)
-        late.start()
-        job.result()
+    monkeypatch.setattr(pools, "GRACE", 20.0)
+    late = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt), pool(1) as workers:
+            job = workers.submit(interrupted, os.getpid())
+            assert isinstance(job.exception(timeout=60), BrokenProcessPool)
+            late.start()
+            job.result()
+    finally:
+        late.cancel()  # an interrupt after the block would end the whole run
 
 
 def test_a_worker_that_dies_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Live:
     @property
     def client(self) -> openai.OpenAI:
         """The official client, without retries."""
-        return openai.OpenAI(base_url=self.base_url, api_key="unused", max_retries=0, timeout=30)
+        return openai.OpenAI(base_url=self.base_url, api_key="unused", max_retries=0, timeout=50)
 
     @property
     def root(self) -> str:

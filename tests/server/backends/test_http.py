@@ -30,6 +30,18 @@ async def collect(backend: HttpBackend, call: Call = CALL) -> list:
         return [chunk async for chunk in chunks]
 
 
+TRIES = 3
+"""Times that something is done that has to be quick once: a machine that stalls is late itself."""
+
+
+async def seen(server) -> float:
+    """How long it takes from now until the server sees that the client has gone."""
+    left = asyncio.get_running_loop().time()
+    await asyncio.wait_for(server.gone.wait(), 4)
+    server.gone.clear()
+    return server.gone_at[-1] - left
+
+
 async def test_it_is_a_backend():
     """The class fits the protocol that the gateway is written against."""
     backend: Backend = HttpBackend(name="upstream", base_url="http://localhost/v1")
@@ -123,9 +135,13 @@ async def test_an_end_of_response_that_comes_late_is_not_waited_for(faulty, conn
 
     server = await faulty(script)
     backend = await connect(server.url)
-    async with asyncio.timeout(1):
+    took = []
+    for _ in range(TRIES):
+        began = asyncio.get_running_loop().time()
         assert await collect(backend) == [{"text": "a"}]
-        await server.gone.wait()
+        await seen(server)
+        took.append(asyncio.get_running_loop().time() - began)
+    assert min(took) < 1
 
 
 async def test_many_calls_run_at_once(faulty, connect):
@@ -163,15 +179,16 @@ class TestLeaving:
 
         server = await faulty(script)
         backend = await connect(server.url)
-        async with backend.stream(CALL) as chunks:
-            async for chunk in chunks:
-                assert chunk == {"text": "a"}
-                break
-        left = asyncio.get_running_loop().time()
-        await asyncio.wait_for(server.gone.wait(), 2)
-        assert server.gone_at[0] - left < 0.1
+        took = []
+        for _ in range(TRIES):
+            async with backend.stream(CALL) as chunks:
+                async for chunk in chunks:
+                    assert chunk == {"text": "a"}
+                    break
+            took.append(await seen(server))
+        assert min(took) < 0.1
         async with backend.stream(CALL):
-            assert server.connections == 2
+            assert server.connections == TRIES + 1
 
     @pytest.mark.parametrize("streamed", [True, False])
     @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"])
@@ -187,15 +204,17 @@ class TestLeaving:
 
         server = await faulty(script)
         backend = await connect(server.url)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(collect(backend) if streamed else backend.complete(CALL))
-            await arrived.wait()
-            await asyncio.sleep(0.02)  # lets the client read what was sent
-            task.cancel()
-        left = asyncio.get_running_loop().time()
-        await asyncio.wait_for(server.gone.wait(), 2)
-        assert task.cancelled()
-        assert server.gone_at[0] - left < 0.1
+        took = []
+        for _ in range(TRIES):
+            arrived.clear()
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(collect(backend) if streamed else backend.complete(CALL))
+                await arrived.wait()
+                await asyncio.sleep(0.02)  # lets the client read what was sent
+                task.cancel()
+            took.append(await seen(server))
+            assert task.cancelled()
+        assert min(took) < 0.1
 
     async def test_closing_the_backend_closes_what_runs(self, faulty, connect):
         """After `aclose` no connection is left, whatever was running on it."""
@@ -212,8 +231,8 @@ class TestLeaving:
             waiting = group.create_task(expect_broken(chunks))
             await asyncio.sleep(0.01)  # lets it wait
             await backend.aclose()
-            await asyncio.wait_for(server.gone.wait(), 1)
-            await asyncio.wait_for(waiting, 1)
+            await asyncio.wait_for(server.gone.wait(), 4)
+            await asyncio.wait_for(waiting, 4)
             await expect_broken(chunks)
         with pytest.raises(BackendUnavailable, match="not been started"):
             await backend.complete(CALL)

@@ -1,7 +1,8 @@
 """The keeper's pace: early retries, once logged, out of turn when asked, never blocked."""
 
 import asyncio
-from contextlib import suppress
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -9,17 +10,20 @@ from scheduler.sharing import Grants, Load, Report
 from server.store.base import StoreError
 from server.store.keeper import Keeper
 
+TICK = 0.001
+"""Timers may be early by the resolution of the clock."""
+
 
 class Scripted:
     """A store that does what it is told: answers, or fails for None."""
 
     def __init__(self, *answers: dict[str, int] | None) -> None:
         self.answers = list(answers)
-        self.calls = 0
+        self.times: list[float] = []
 
     async def exchange(self, report: Report) -> Grants:
         """The next answer, the last one again and again."""
-        self.calls += 1
+        self.times.append(asyncio.get_running_loop().time())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
             raise StoreError("gone")
@@ -60,48 +64,51 @@ async def test_without_any_grant_it_goes_alone_once():
     assert keeper.grants == applied[-1]
 
 
-async def run_for(keeper: Keeper, seconds: float) -> None:
-    """The keeper's chore, for so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await keeper.run()
+async def pauses(keeper: Keeper, store: Scripted, count: int, hurry: bool = False) -> list[float]:
+    """The seconds between the exchanges of the keeper's chore, so many; asked to hurry all the while, if it is.
+
+    A machine that stalls makes some of them longer than they should be, and none shorter.
+    """
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        task = group.create_task(keeper.run())
+        while len(store.times) <= count:
+            if hurry:
+                keeper.soon()
+            await asyncio.sleep(0.001)
+        task.cancel()
+    return [later - former for former, later in pairwise(store.times[: count + 1])]
 
 
 async def test_it_exchanges_every_period():
     """Not more often while nothing asks for it."""
     store = Scripted({"e": 4})
-    await run_for(keeper_of(store, [], period=0.1), 0.45)
-    assert 2 <= store.calls <= 5
+    found = await pauses(keeper_of(store, [], period=0.1), store, 5)
+    assert 0.1 - TICK <= min(found) < 0.2
 
 
 async def test_a_grant_that_fell_is_acknowledged_early():
-    """The others wait for that."""
+    """The others wait for that; once."""
     store = Scripted({"e": 4}, {"e": 2})
-    keeper = keeper_of(store, [], period=2.0)
+    keeper = keeper_of(store, [], period=4.0)
     await keeper.once()
-    await run_for(keeper, 0.8)
-    assert store.calls == 3
+    store.times.clear()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(keeper.run())
+        await asyncio.sleep(1.2)
+        task.cancel()
+    (pause,) = (later - former for former, later in pairwise(store.times))
+    assert 0.5 - TICK <= pause < 4
 
 
 async def test_it_can_be_asked_to_hurry_but_not_to_hammer():
     """Asked all the time it exchanges eight times a period; out of reach it keeps its pace."""
-
-    async def hurry(keeper: Keeper) -> None:
-        while True:
-            keeper.soon()
-            await asyncio.sleep(0.001)
-
-    counts = []
-    for answer in ({"e": 4}, None):
-        store = Scripted(answer)
-        keeper = keeper_of(store, [], period=0.2)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(hurry(keeper))
-            await run_for(keeper, 0.45)
-            task.cancel()
-        counts.append(store.calls)
-    assert 5 <= counts[0] <= 19
-    assert 3 <= counts[1] <= 6
+    store = Scripted({"e": 4})
+    found = await pauses(keeper_of(store, [], period=0.4), store, 9, hurry=True)
+    assert 0.05 - TICK <= min(found) <= median(found) < 0.2
+    store = Scripted(None)
+    found = await pauses(keeper_of(store, [], period=0.2), store, 5, hurry=True)
+    late = [pause / least for pause, least in zip(found, (0.025, 0.05, 0.1, 0.2, 0.2), strict=True)]
+    assert 0.95 <= min(late) < 2
 
 
 async def test_a_fault_of_the_gateway_is_not_hidden():
