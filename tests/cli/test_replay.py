@@ -19,9 +19,9 @@ from cli.exports import matplotlib
 from cli.main import main
 from cli.plots import sparse
 from sim.traces import half, load
+from tests.proc import PROC, children, stat
 
 ROOT = Path(__file__).parents[2]
-PROC = Path("/proc")
 DATA = ROOT / "tests" / "data" / "mcqa-gpt35-20.jsonl.gz"
 KEYS = (
     "trace rule cap width questions orders accuracy accuracy_fixed tokens tokens_fixed oracle_tokens oracle_gap_share "
@@ -141,18 +141,12 @@ def works(pid):
     Python does not handle it yet in a process that has just been made, which has used next to no processor time.
     """
     try:
-        caught = re.search(r"^SigCgt:\s*(\w+)", (PROC / pid / "status").read_text(), re.MULTILINE)
-        used = (PROC / pid / "stat").read_text().rpartition(")")[2].split()[11:13]
+        caught = re.search(r"^SigCgt:\s*(\w+)", (PROC / str(pid) / "status").read_text(), re.MULTILINE)
+        used = stat(pid)[11:13]
     except OSError:
         return False
     handled = int(caught[1], 16) >> (signal.SIGINT - 1) & 1
     return not handled and sum(map(int, used)) / os.sysconf("SC_CLK_TCK") > 0.3
-
-
-def workers_of(pid):
-    """The worker processes of a process, which has not ended."""
-    children = [child for each in (PROC / str(pid) / "task").glob("*/children") for child in each.read_text().split()]
-    return [child for child in children if "--multiprocessing-fork" in (PROC / child / "cmdline").read_text()]
 
 
 def wait_for_workers(pid, count):
@@ -161,7 +155,7 @@ def wait_for_workers(pid, count):
         time.sleep(4)  # nobody tells
         return
     deadline = time.monotonic() + 30
-    while sum(map(works, workers_of(pid))) < count:
+    while sum(map(works, children(pid, "--multiprocessing-fork"))) < count:
         assert time.monotonic() < deadline, "No worker began."
         time.sleep(0.02)
 

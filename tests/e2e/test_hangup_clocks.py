@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from server.app import create_app
 from server.backends.base import Call, Chunk
 from server.backends.embedded import EmbeddedBackend
 from server.settings import BackendSettings, ModelSettings, Settings
 from tests.e2e.leaving import PATIENCE, PROMISE, STREAM, WIDE, Note, note, request, tried
+from tests.serving import served
 
 MODEL = Path(__file__).parents[2] / "reasoner" / "weights" / "reasoner-small" / "model-q8_0.gguf"
 
@@ -109,27 +109,10 @@ async def stand() -> AsyncIterator[Stand]:
     )
     stand = Stand(create_app(settings, backends={"e": backend}), backend, 0)
     try:
-        async with serving(stand):
+        async with served(stand) as stand.port:
             yield stand
     finally:
         await engine.aclose()
-
-
-@asynccontextmanager
-async def serving(stand: Stand) -> AsyncIterator[None]:
-    """Serve it with uvicorn on a free port, in this loop."""
-    config = uvicorn.Config(stand, port=0, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server._serve())
-        while not server.started:
-            assert not task.done()
-            await asyncio.sleep(0.005)
-        stand.port = server.servers[0].sockets[0].getsockname()[1]
-        try:
-            yield
-        finally:
-            server.should_exit = True
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -31,8 +31,6 @@ from tests.server.store.conftest import RedisServer
 SLOTS = 16
 LEASE = 2.0
 """Seconds, the default."""
-STALL = 2.0
-"""Seconds for which a busy machine may pause a process."""
 EXTRA = 4
 """Requests that the engine may still count although the gateway has given their slots to others: aborted ones."""
 
@@ -142,11 +140,16 @@ def test_together_they_use_what_there_is_and_no_more(shared: Shared) -> None:
 
 def test_the_slots_of_a_killed_replica_are_back_in_five_seconds(shared: Shared) -> None:
     """The other gets them all; what it serves is not disturbed; the dead one comes back and has its part again."""
+    assert any(killed_and_back(shared) < 5 for _ in range(3))  # a machine that stalls is late itself
+
+
+def killed_and_back(shared: Shared) -> float:
+    """Seconds until the other has the slots of a killed replica, which is there again when this returns."""
     first, second = shared.gateways
     with shared.traffic() as traffic:
         second.kill()
         took = until(lambda: shared.leased(first) == SLOTS, 10)
-        assert LEASE - 1 < took < 5 + STALL
+        assert took > LEASE - 1
         until(lambda: first.in_flight() == SLOTS)
         second.start()
         with crowd(16) as clients:
@@ -155,6 +158,7 @@ def test_the_slots_of_a_killed_replica_are_back_in_five_seconds(shared: Shared) 
             assert {future.result(30).status for future in sent} == {200}
     assert all_answered(traffic)
     assert traffic.most <= SLOTS + EXTRA
+    return took
 
 
 def test_without_redis_both_go_on_with_what_they_have(shared: Shared) -> None:

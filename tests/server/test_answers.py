@@ -6,15 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from server.answers import AnswerReader
 from strategies.answers import Kind
+from tests import proc
 
-PROC = Path("/proc")
-pytestmark = pytest.mark.skipif(not (PROC / "self" / "task").exists(), reason="children are listed in /proc")
+pytestmark = pytest.mark.skipif(not (proc.PROC / "self" / "task").exists(), reason="children are listed in /proc")
 
 HASTY = 1.5
 """Seconds for one comparison where some run out of time: enough for the others on a busy machine."""
@@ -44,19 +43,13 @@ def boxed(value):
 
 def children(pid):
     """Comparing processes under a process, zombies left out."""
-    found = set()
-    for task in (PROC / str(pid) / "task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in task.read_text().split():
-                if "equivalence_child" in (PROC / child / "cmdline").read_text():
-                    found.add(int(child))
-    return found
+    return proc.children(pid, "equivalence_child")
 
 
 def alive(pid):
     """Whether a process still runs (a zombie does not)."""
     with contextlib.suppress(OSError):
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return proc.stat(pid)[0] != "Z"
     return False
 
 

@@ -3,13 +3,12 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import orjson
 import pytest
-import uvicorn
 from pydantic import ValidationError
 
 from core.errors import InvalidRequest
@@ -18,6 +17,7 @@ from server.app import create_app
 from server.bodies import BIG_BYTES, aside, parse
 from server.budgets import resolve
 from server.schemas import ChatRequest
+from tests.serving import served
 
 ASK: Mapping[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
 ROUTE = "/v1/chat/completions"
@@ -138,21 +138,6 @@ def test_a_list_is_not_a_model(gateway: Callable[..., httpx.Client], scripted: C
 
 
 # Bodies that stop coming
-
-
-@asynccontextmanager
-async def served(app: Any) -> AsyncIterator[int]:
-    """The port of a real server around the application."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(server._serve())
-        while not server.started:
-            assert not running.done()
-            await asyncio.sleep(0.005)
-        try:
-            yield server.servers[0].sockets[0].getsockname()[1]
-        finally:
-            server.should_exit = True
 
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nx-request-id: abc\r\n"
